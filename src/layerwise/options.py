@@ -188,6 +188,13 @@ class LoadOptions:
         False, "allow weights in pickle files, which can run code when they are loaded"
     )
     trust_remote_code: bool = option(False, "allow Python code that comes with the model to run")
+    adapter: Any = option(
+        None,
+        "folder of an adapter of peft, such as LoRA, to merge into the model (default: that of the dataset or head, if it "
+        "has one)",
+        metavar="FOLDER",
+        kind="path",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,11 +19,16 @@ TEXT_COLUMNS = ("text", "words", "token_id")
 
 @dataclass(frozen=True)
 class RowColumns:
-    """The rows of one text: start and end of each (code points), and the other index columns of its level."""
+    """The rows of one text: start and end of each (code points), and the other index columns of its level.
+
+    `texts` are those of the rows where it isn't known where in the text they are; start and end are then 0 here and null
+    in the index.
+    """
 
     starts: I64
     ends: I64
     extra: Mapping[str, Any] = field(default_factory=dict)
+    texts: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -114,13 +119,11 @@ def index_table(
         columns["text"] = pa.array([e.text for e in examples], pa.string())
         return carried.table(columns | _text_columns(examples, carried))
     starts, ends = _concatenate([r.starts for r in rows]), _concatenate([r.ends for r in rows])
-    slices = (
-        e.text[a:b]
-        for e, r in zip(examples, rows, strict=True)
-        for a, b in zip(r.starts, r.ends, strict=True)
-    )
-    columns["start"], columns["end"] = pa.array(starts, pa.int32()), pa.array(ends, pa.int32())
-    columns["text"] = pa.array(slices, pa.string())
+    nowhere = np.repeat([r.texts is not None for r in rows], counts).astype(bool)
+    columns["start"] = pa.array(starts, pa.int32(), mask=nowhere)
+    columns["end"] = pa.array(ends, pa.int32(), mask=nowhere)
+    texts = (text for e, r in zip(examples, rows, strict=True) for text in _texts_of_rows(e, r))
+    columns["text"] = pa.array(texts, pa.string())
     for name, kind in _EXTRA[level].items():
         columns[name] = pa.array(
             np.concatenate([r.extra[name] for r in rows]) if rows else [], kind, from_pandas=True
@@ -134,6 +137,12 @@ def index_table(
         values = columns["word"].to_numpy()  # -1 for a token that belongs to no word
         columns["word"] = pa.array(values, pa.int32(), mask=values < 0)
     return carried.table(columns)
+
+
+def _texts_of_rows(example: Example, rows: RowColumns) -> Iterable[str]:
+    if rows.texts is not None:
+        return rows.texts
+    return (example.text[start:end] for start, end in zip(rows.starts, rows.ends, strict=True))
 
 
 _EXTRA: dict[str, dict[str, Any]] = {

@@ -506,62 +506,7 @@ def test_the_decoder_of_t5_is_named_and_so_are_blocks_too_many(tmp_path: Path, f
     assert unused == ["encoder.layer.2.*", "pooler.*"]
 
 
-# Adapters, and tokenizers without a vocabulary.
-
-
-@pytest.mark.parametrize("base_beside", [True, False])
-def test_an_adapter_is_refused(base_beside: bool, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from layerwise.cli.main import main
-
-    if not base_beside:
-        for name in ("config.json", "model.safetensors", "tokenizer.json"):
-            (folder / name).unlink()
-    change(folder / "adapter_config.json", peft_type="LORA", base_model_name_or_path="some/base")
-    (folder / "adapter_model.safetensors").write_bytes(b"x")
-    with pytest.raises(ModelError, match=r"holds an adapter \(LORA, of the base 'some/base'\)"):
-        lw.load_encoder(folder, device="cpu")
-    for command in (["show", "a", "--model", str(folder)], ["info", str(folder)]):
-        assert main(command) == 2
-        error = capsys.readouterr().err
-        assert "holds an adapter (LORA, of the base 'some/base')" in error
-        assert error.count("\n") == 1
-
-
-@pytest.mark.parametrize("entry", ["peft_type", "base_model_name_or_path"])
-def test_an_adapter_of_a_name_of_several_lines_is_one_line(entry: str, folder: Path) -> None:
-    change(folder / "adapter_config.json", **{entry: "two\nlines"})
-    with pytest.raises(ModelError, match=r"holds an adapter.*two( |\\n)lines"):
-        lw.load_encoder(folder, device="cpu")
-
-
-def test_an_adapter_within_a_recipe_is_refused(folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(folder, tmp_path / "st/0_Transformer")
-    modules = [{"path": "0_Transformer", "type": "sentence_transformers.models.Transformer"}]
-    (tmp_path / "st/modules.json").write_text(json.dumps(modules))
-    assert lw.load_encoder(tmp_path / "st", device="cpu").blocks == 3
-    change(tmp_path / "st/0_Transformer/adapter_config.json", peft_type="LORA")
-    with pytest.raises(ModelError, match="holds an adapter"):
-        lw.load_encoder(tmp_path / "st", device="cpu")
-
-
-def test_byte_and_code_point_models_are_named_for_what_they_are(tmp_path: Path) -> None:
-    transformers.ByT5Tokenizer().save_pretrained(tmp_path / "byt5")
-    config = transformers.AutoConfig.for_model("t5", **FAMILIES["t5"][1], vocab_size=384)
-    transformers.T5EncoderModel(config).save_pretrained(tmp_path / "byt5")
-    transformers.CanineTokenizer().save_pretrained(tmp_path / "canine")
-    settings = {
-        **SMALL,
-        "max_position_embeddings": 256,
-        "downsampling_rate": 4,
-        "local_transformer_stride": 16,
-    }
-    transformers.CanineModel(transformers.CanineConfig(**settings)).save_pretrained(tmp_path / "canine")
-    for name, reads in (("byt5", r"bytes \(ByT5Tokenizer\)"), ("canine", r"code points \(CanineTokenizer\)")):
-        with pytest.raises(ModelError, match=f"reads {reads}, without a vocabulary"):
-            lw.load_encoder(tmp_path / name, device="cpu")
-    (tmp_path / "canine/tokenizer_config.json").unlink()  # as google/canine-s was published
-    with pytest.raises(ModelError, match="reads code points"):
-        lw.load_encoder(tmp_path / "canine", device="cpu")
+# Tokenizers.
 
 
 def test_a_cased_vocabulary_that_is_made_lower_case_is_a_note(bert: Path, tmp_path: Path) -> None:

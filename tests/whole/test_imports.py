@@ -73,6 +73,7 @@ SOLE_TENANTS = {
     "filelock": {"store/locks.py", "_util/temporary.py"},
     "upath": {"_util/paths.py"},
     "ray": {"parallel/ray.py"},
+    "peft": {"encode/adapters.py"},
     "sentence_transformers": {"extraction/speed.py"},
     "flair": {"extraction/speed.py"},
     "matplotlib": {"figures/canvas.py"},

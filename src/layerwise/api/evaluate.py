@@ -25,6 +25,7 @@ def evaluate(
     device: str | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    adapter: str | Path | None = None,
     batch_tokens: int | None = None,
     format: str = "auto",
     text: str | Sequence[str] | None = None,
@@ -50,7 +51,7 @@ def evaluate(
     Args:
         head: a head, or its folder.
         source: texts with labels (see `lw.extract`), or a dataset, or its folder.
-        model, revision, device, allow_pickle, trust_remote_code: see `load_head`; for the folder of a head.
+        model, revision, device, allow_pickle, trust_remote_code, adapter: see `load_head`; for the folder of a head.
         batch_tokens: see `Encoder.request`; for texts.
         format, text, words, id, columns, encoding, skip_bad, limit: see `read.ReaderOptions`; for texts.
         separator, na, sentence_id, join, classes: see `read.ReaderOptions`; for texts.
@@ -66,6 +67,7 @@ def evaluate(
         "device": device,
         "allow_pickle": allow_pickle,
         "trust_remote_code": trust_remote_code,
+        "adapter": adapter,
     }
     opened = open_head(head, loading)
     return evaluate_head(

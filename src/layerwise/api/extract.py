@@ -31,6 +31,7 @@ def extract(
     device: str | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    adapter: str | Path | None = None,
     precision: str = "fp32",
     layers: LayerSpec = "all",
     level: str = "text",
@@ -75,7 +76,7 @@ def extract(
             name files, and texts where none of them does; paths (`pathlib.Path`) are always names.
         out: the folder of the dataset.
         model: a name for `load_encoder`, or an encoder.
-        revision, device, allow_pickle, trust_remote_code, precision: see `load_encoder`.
+        revision, device, allow_pickle, trust_remote_code, adapter, precision: see `load_encoder`.
         layers, level, pool, special_tokens, long, overlap, max_length, batch_tokens, prompt, prompt_name: see
             `Encoder.encode`.
         dtype: the stored type: `float16`, `float32`, `bfloat16` or `int8`.
@@ -104,6 +105,7 @@ def extract(
         device=device,
         allow_pickle=allow_pickle,
         trust_remote_code=trust_remote_code,
+        adapter=adapter,
         precision=precision,
         layers=layers,
         level=level,

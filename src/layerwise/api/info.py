@@ -30,12 +30,13 @@ def info(
     revision: str | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    adapter: str | Path | None = None,
 ) -> Facts:
     """Return what a dataset, a head or a model is: layers, width, provenance, coverage, size.
 
     Args:
         name: a dataset, the folder of a dataset, a head or a model, or the name of a model.
-        revision, allow_pickle, trust_remote_code: see `load_encoder`; for models.
+        revision, allow_pickle, trust_remote_code, adapter: see `load_encoder`; for models.
 
     Returns:
         facts by name, as `layerwise info --json` prints them: `kind` is `dataset`, `head` or `model`, and the
@@ -67,7 +68,11 @@ def info(
         )
     try:
         checkpoint = encode.checkpoint.find_checkpoint(
-            str(name), revision, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code
+            str(name),
+            revision,
+            adapter=None if adapter is None else str(adapter),
+            allow_pickle=allow_pickle,
+            trust_remote_code=trust_remote_code,
         )
     except ModelError as error:
         raise ModelError(f"{str(name)!r} is not a folder of a dataset or head; as a model: {error}") from None

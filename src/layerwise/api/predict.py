@@ -30,6 +30,7 @@ def predict(
     device: str | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    adapter: str | Path | None = None,
     batch_tokens: int | None = None,
     format: str = "auto",
     text: str | Sequence[str] | None = None,
@@ -57,7 +58,7 @@ def predict(
         heads: further heads of the same model, to apply in the same forward; the answers of each are then under its
             name, that of its folder without the ending.
         keep: columns of the source to return beside each answer.
-        model, revision, device, allow_pickle, trust_remote_code: see `load_head`; for folders of heads.
+        model, revision, device, allow_pickle, trust_remote_code, adapter: see `load_head`; for folders of heads.
         batch_tokens: see `Encoder.request`.
         format, text, words, id, columns, encoding, skip_bad, limit: see `read.ReaderOptions`.
         separator, na, sentence_id, join, classes: see `read.ReaderOptions`.
@@ -75,6 +76,7 @@ def predict(
         device=device,
         allow_pickle=allow_pickle,
         trust_remote_code=trust_remote_code,
+        adapter=adapter,
         batch_tokens=batch_tokens,
         format=format,
         text=text,

@@ -18,6 +18,7 @@ def repair(
     device: str | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    adapter: str | Path | None = None,
     progress: Callback | None = None,
     threads: int | None = None,
 ) -> Repair:
@@ -27,7 +28,7 @@ def repair(
         dataset: a dataset, or its folder.
         source: the corpus that it was made from; by default the files that its manifest names.
         model: the current name or folder of its model, if that has changed; the hashes must be equal.
-        device, allow_pickle, trust_remote_code: see `load_encoder`; by default the kind of device of the dataset.
+        device, allow_pickle, trust_remote_code, adapter: see `load_encoder`; by default the kind of device of the dataset.
         progress: called with the progress; see `lw.Progress`.
         threads: number of threads to compute with; see `lw.extract`.
 
@@ -38,6 +39,11 @@ def repair(
         DatasetError: a damaged manifest, a source that has changed, or a dataset that wasn't made from texts.
         ModelError: a model that can't be found, or a different model.
     """
-    loading = {"device": device, "allow_pickle": allow_pickle, "trust_remote_code": trust_remote_code}
+    loading = {
+        "device": device,
+        "allow_pickle": allow_pickle,
+        "trust_remote_code": trust_remote_code,
+        "adapter": adapter,
+    }
     with computing(threads), tracking(progress) as track:
         return repair_dataset(path_of(dataset), source, model, loading, track)

@@ -18,6 +18,7 @@ def show(
     device: str | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    adapter: str | Path | None = None,
     layers: LayerSpec = "all",
     level: str = "text",
     pool: str | None = None,
@@ -30,7 +31,7 @@ def show(
 
     Args:
         text: the text.
-        model, revision, device, allow_pickle, trust_remote_code: see `load_encoder`.
+        model, revision, device, allow_pickle, trust_remote_code, adapter: see `load_encoder`.
         layers, level, pool, special_tokens, prompt, prompt_name: see `Encoder.encode`; no spans.
         threads: number of threads to compute with; see `lw.extract`.
 
@@ -50,6 +51,7 @@ def show(
             revision=revision,
             allow_pickle=allow_pickle,
             trust_remote_code=trust_remote_code,
+            adapter=adapter,
         )
         states = encoder.encode(
             [text],

@@ -19,6 +19,7 @@ def verify(
     device: str | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    adapter: str | Path | None = None,
     sample: int = SAMPLE,
     seed: int = 0,
     progress: Callback | None = None,
@@ -30,7 +31,7 @@ def verify(
         dataset: a dataset, or its folder.
         source: the corpus that it was made from; needed if the dataset holds no texts.
         model: the current name or folder of its model, if that has changed; the hashes must be equal.
-        device, allow_pickle, trust_remote_code: see `load_encoder`.
+        device, allow_pickle, trust_remote_code, adapter: see `load_encoder`.
         sample: the number of texts to compare; 0 for none.
         seed: seed of the sample.
         progress: called with the progress; see `lw.Progress`.
@@ -46,6 +47,11 @@ def verify(
     """
     sample, seed = whole_number("sample", sample, 0), whole_number("seed", seed, 0)
     choose(threads)
-    loading = (model, device, allow_pickle, trust_remote_code)
+    loading = {
+        "device": device,
+        "allow_pickle": allow_pickle,
+        "trust_remote_code": trust_remote_code,
+        "adapter": adapter,
+    }
     with tracking(progress) as track:
-        return verify_dataset(path_of(dataset), source, sample, seed, loading, threads, track)
+        return verify_dataset(path_of(dataset), source, sample, seed, model, loading, threads, track)

@@ -53,6 +53,7 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
             f"{facts['shards']} shard{'s' * (facts['shards'] != 1)})",
         ),
         ("model", f"{model['id']} ({_family(model)}, {model['blocks']} blocks, width {model['width']})"),
+        *_adapter(model),
         ("weights", f"sha256 {model['weights']}"),
         (
             "layers",
@@ -138,6 +139,7 @@ def _head(facts: dict[str, Any]) -> list[tuple[str, Any]]:
             f"{facts['path']} (format {facts['version']}, {output.size(facts['tensors']['bytes'])})",
         ),
         ("model", f"{model['id']} ({model['blocks']} blocks, width {model['width']})"),
+        *_adapter(model),
         ("weights", f"sha256 {model['weights']}"),
         (
             "rows",
@@ -181,14 +183,23 @@ def _model(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     rows = [
         ("model", facts["id"] + (f" at {facts['revision']}" if facts["revision"] else "")),
         ("folder", facts["folder"]),
+        *_adapter(facts),
         ("family", _family(facts)),
         ("layers", f"{layers}, width {facts['width']}"),
         ("positions", facts["positions"] or "no limit"),
+        ("tokenizer", _tokenizer(facts["tokenizer_facts"])),
         ("pool", f"{facts['default_pool']} by default"),
         *_prompts(facts),
         ("weights", f"sha256 {facts['weights']} ({output.size(facts['bytes'])})"),
     ]
     return rows + _left_out(facts)
+
+
+def _tokenizer(facts: dict[str, Any]) -> str:
+    if facts.get("problem"):
+        return f"can't be used: {facts['problem']}"
+    missing = "" if facts["offsets"] else ", without offsets: words only of pre-split text, no spans"
+    return f"{facts['class']}{missing}"
 
 
 def _prompts(facts: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -198,6 +209,18 @@ def _prompts(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     ]
     pooled = "" if facts["include_prompt"] else "; not included in pools of texts"
     return [("prompts", ", ".join(names) + pooled)] if names else []
+
+
+def _adapter(model: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return the adapter that is merged into a model, and the base that it was trained on."""
+    adapter = model.get("adapter")
+    if not isinstance(adapter, dict):
+        return []
+    place = adapter.get("folder") or "in the model's folder"
+    return [
+        ("adapter", f"{adapter.get('kind')}, {place}"),
+        ("its base", adapter.get("base") or "not named"),
+    ]
 
 
 def _family(model: dict[str, Any]) -> str:

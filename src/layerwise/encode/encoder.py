@@ -87,6 +87,7 @@ class Encoder:
     def __repr__(self) -> str:
         shape = f"{self.blocks} blocks, width {self.width}"
         weights = ", random weights" if self.checkpoint.random is not None else ""
+        weights += f", with a {self.checkpoint.adapter.kind} adapter" if self.checkpoint.adapter else ""
         return f"<Encoder {self.checkpoint.name}: {self.family}, {shape}{weights}, {self.device}>"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Encoder":
@@ -119,6 +120,7 @@ class Encoder:
             "id": self.checkpoint.name,
             "revision": self.checkpoint.revision,
             **({"random": self.checkpoint.random} if self.checkpoint.random is not None else {}),
+            **({"adapter": self.checkpoint.adapter.description} if self.checkpoint.adapter else {}),
             "family": self.family,
             "blocks": self.blocks,
             "width": self.width,
@@ -198,6 +200,11 @@ class Encoder:
         text = chosen_prompt(self.checkpoint.name, prompts, prompt, prompt_name)
         if not text:
             return {"prompt": None, "prompt_tokens": None, "include_prompt": None}
+        if not self.tokenizer.has_offsets:
+            raise RequestError(
+                f"{argument('prompt')} {text!r:.60}: where it ends among the tokens is found by their offsets, and the tokenizer "
+                f"of {self.checkpoint.name!r} gives none; leave it out ({argument('prompt', '')}) or put it into the texts"
+            )
         tokens = self.tokenizer.texts([text], located=False)[0].body
         if tokens > length - self.tokenizer.special - 1:
             raise no_room(text, tokens, length, self.tokenizer.special)

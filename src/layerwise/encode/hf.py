@@ -34,6 +34,8 @@ from layerwise._util.locks import Shared, new_lock
 from layerwise._util.paths import reason
 from layerwise._util.silence import no_panic_shown, silenced
 from layerwise.encode import attention
+from layerwise.encode.adapter_files import head_notes, unused_of_adapter, without_adapter
+from layerwise.encode.adapters import merge_adapter
 from layerwise.encode.checkpoint import Checkpoint
 from layerwise.encode.config_sizes import check_sizes
 from layerwise.encode.devices import check_process
@@ -41,6 +43,7 @@ from layerwise.encode.limits import max_length, position_table, stated_positions
 from layerwise.encode.model_errors import model_errors
 from layerwise.encode.model_file_checks import check_code
 from layerwise.encode.model_file_names import google_configs
+from layerwise.encode.python_tokenizers import PythonBackend
 from layerwise.encode.recipe import read_object
 from layerwise.encode.tensorflow.weights import read_weights
 from layerwise.encode.tokenizer_checks import casing_notes, check_tokens, mismatch_notes
@@ -76,7 +79,7 @@ class Loaded:
     Attributes:
         model: the encoder, on its device, in evaluation mode, without gradients.
         config, tokenizer: those of transformers.
-        backend: the tokenizer of the `tokenizers` library, without truncation and padding.
+        backend: the tokenizer of the `tokenizers` library, without truncation and padding, or a `PythonBackend`.
         max_length: tokens that the model takes at once, special ones included.
         vocabulary_size: the number of entries of the embedding table.
         padding_idx: that of the table of positions, or None. RoBERTa and related families don't count this token
@@ -131,7 +134,8 @@ def load(
             unused,
             casing_notes(checkpoint, backend)
             + mismatch_notes(config, tokenizer, padding_idx)
-            + _projection_notes(checkpoint, unused),
+            + _projection_notes(checkpoint, unused)
+            + head_notes(checkpoint.name, unused),
         )
 
 
@@ -169,6 +173,16 @@ def describe(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> dict
             "width": getattr(text, "hidden_size", None),
             "positions": next(iter(stated_positions(text)), None),
         }
+
+
+def describe_tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> dict[str, Any]:
+    """Return the class of a tokenizer, and whether it gives offsets; or what is wrong with it, as `problem`."""
+    try:
+        with quiet(), model_errors(checkpoint):
+            tokenizer, backend = _load_tokenizer(checkpoint, trust_remote_code)
+    except ModelError as error:
+        return {"class": None, "offsets": None, "problem": str(error)}
+    return {"class": type(tokenizer).__name__, "offsets": not isinstance(backend, PythonBackend)}
 
 
 def load_model(
@@ -273,6 +287,23 @@ def _load_model(
     checkpoint: Checkpoint, config: PretrainedConfig, dtype: torch.dtype | str, trust_remote_code: bool
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """Return the model, and the names of the tensors that no layer needs; `dtype` "auto" is the type of the weights."""
+    adapter = checkpoint.adapter
+    if adapter is None or checkpoint.random is not None:
+        return _load_base(checkpoint, config, dtype, trust_remote_code)
+    # Merged in float32, because bfloat16 would round twice.
+    merging = dtype if dtype == "auto" else torch.float32
+    model, unused = _load_base(checkpoint, config, merging, trust_remote_code)
+    dropped = merge_adapter(model.eval().requires_grad_(False), adapter, checkpoint.name)
+    if dtype not in (merging, "auto"):
+        merged = type(model)
+        model = merged.from_pretrained(None, config=config, state_dict=model.state_dict(), dtype=dtype)  # type: ignore[attr-defined]
+    return model, unused + unused_of_adapter(dropped)
+
+
+def _load_base(
+    checkpoint: Checkpoint, config: PretrainedConfig, dtype: torch.dtype | str, trust_remote_code: bool
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return the model without an adapter; see `_load_model`."""
     model_class = _model_class(checkpoint, config)
     _check_before_loading(checkpoint, model_class, config, trust_remote_code)
     if checkpoint.random is not None:
@@ -282,13 +313,14 @@ def _load_model(
         return untrained.to(dtype), _without_projection(untrained)
     if checkpoint.files.of_tensorflow:
         return _from_tensorflow(checkpoint, model_class, config, dtype)
-    model, info = model_class.from_pretrained(
-        checkpoint.folder,
-        dtype=dtype,
-        use_safetensors=not checkpoint.files.pickled,
-        trust_remote_code=trust_remote_code,
-        output_loading_info=True,
-    )
+    with without_adapter(checkpoint.folder) as folder:
+        model, info = model_class.from_pretrained(
+            folder,
+            dtype=dtype,
+            use_safetensors=not checkpoint.files.pickled,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+        )
     _check_after_loading(checkpoint, model, config, info["missing_keys"])
     unused = unused_names(checkpoint, model, info)
     return model, unused + _without_projection(model)
@@ -407,10 +439,8 @@ def _load_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool) -> tuple[An
         )
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        raise ModelError(
-            f"model {checkpoint.name!r}: its tokenizer ({type(tokenizer).__name__}) is written in Python and gives "
-            "no offsets; a tokenizer of the tokenizers library (tokenizer.json) is needed"
-        )
+        with model_errors(checkpoint, f"has a tokenizer ({type(tokenizer).__name__}) that can't be used"):
+            backend = PythonBackend(tokenizer)
     if checkpoint.max_length is not None:
         # The settings of sentence-transformers override the tokenizer's, as in sentence-transformers itself.
         tokenizer.model_max_length = checkpoint.max_length
@@ -419,7 +449,9 @@ def _load_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool) -> tuple[An
         backend.no_padding()
         backend.encode("a")
     check_tokens(checkpoint, tokenizer, backend)
-    if checkpoint.lowercase:
+    if checkpoint.lowercase and isinstance(backend, PythonBackend):
+        backend.lowercases = True
+    elif checkpoint.lowercase:
         _lowercase_first(backend)
     return tokenizer, backend
 

@@ -33,11 +33,12 @@ def load_encoder(
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
     random: int | None = None,
+    adapter: str | Path | None = None,
 ) -> Encoder:
     """Load a pretrained encoder, and log its `notes` as warnings.
 
     Args:
-        model: `minilm` (the offline default), a folder, or a Hugging Face id.
+        model: `minilm` (the offline default), a folder, or a Hugging Face id; one with an adapter too.
         device: `cpu`, `cuda`, `cuda:1`, `mps`; by default the fastest one of this machine.
         precision: `fp32`; `bf16` (faster where the processor has it, less exact); or `int8` (on CPUs with VNNI;
             fastest, least exact).
@@ -46,12 +47,15 @@ def load_encoder(
         trust_remote_code: run code that comes with the model.
         random: a seed for random weights of the same architecture, as before any training, instead of the trained
             ones: a baseline for what architecture and tokenizer give alone.
+        adapter: the folder of an adapter of peft, such as LoRA, to merge into the model. A `model` that is an adapter
+            brings its own.
 
     Raises:
         ModelError: an unknown model, no network, or no text encoder.
         RequestError: an unknown device or precision, or one that this machine doesn't have.
     """
-    loading = Loading(revision, device, precision, allow_pickle, trust_remote_code, random)
+    folder = None if adapter is None else str(adapter)
+    loading = Loading(revision, device, precision, allow_pickle, trust_remote_code, random, folder)
     return _with_notes_logged(load_quietly(model, loading))
 
 
@@ -81,11 +85,15 @@ def _load(model: str | Path, loading: Loading) -> Encoder:
     # With random weights a pickle isn't read, so it is harmless.
     allow_pickle = loading.allow_pickle or loading.random is not None
     trust = loading.trust_remote_code
-    checkpoint = find_checkpoint(model, loading.revision, allow_pickle=allow_pickle, trust_remote_code=trust)
+    checkpoint = find_checkpoint(
+        model, loading.revision, adapter=loading.adapter, allow_pickle=allow_pickle, trust_remote_code=trust
+    )
     checkpoint = replace(checkpoint, random=loading.random)
     loaded = hf.load(checkpoint, device=device, precision=precision, trust_remote_code=trust)
     # Record the commit, because a branch may have moved when the encoder is loaded again in another process.
-    loading = replace(loading, revision=checkpoint.revision, device=device)
+    loading = replace(
+        loading, revision=checkpoint.revision, device=device, adapter=_absolute(loading.adapter)
+    )
     return Encoder(checkpoint, loaded, loading)
 
 
@@ -98,6 +106,7 @@ def shared_encoder(model: str | Path = "minilm", loading: Loading | None = None)
     folder = local_folder(model)
     # The files of a model are in its folder, or in the folders of sentence-transformers modules in it.
     paths = [*folder.glob("*"), *folder.glob("*/*")] if folder else []
+    paths += Path(loading.adapter).glob("*") if loading.adapter else []
     files = sorted(path for path in paths if path.is_file())
     stamp = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files)
     with _LOADING:  # otherwise two threads might load it twice
@@ -117,23 +126,31 @@ def load_plain_encoder(
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
     random: int | None = None,
+    adapter: str | Path | None = None,
 ) -> Encoder:
     """Load the reference encoder of `verify` and `bench`: plain transformers, one text (or window) per forward, fp32.
 
     Arguments as for `load_encoder`.
     """
     device = choose_device(device)
-    loading = Loading(revision, device, "fp32", allow_pickle, trust_remote_code, random)
+    folder = None if adapter is None else str(adapter)
+    loading = Loading(revision, device, "fp32", allow_pickle, trust_remote_code, random, folder)
     with computing():
         checkpoint = find_checkpoint(
             model,
             revision,
+            adapter=folder,
             allow_pickle=allow_pickle or random is not None,
             trust_remote_code=trust_remote_code,
         )
         checkpoint = replace(checkpoint, random=random)
         loaded = hf.load(checkpoint, device=device, trust_remote_code=trust_remote_code)
         return _with_notes_logged(Encoder(checkpoint, loaded, loading, engine=PlainEngine))
+
+
+def _absolute(adapter: str | None) -> str | None:
+    """Return the absolute path of a folder, as the working directory may change before it is read again."""
+    return None if adapter is None else str(Path(adapter).expanduser().absolute())
 
 
 def _reduced(encoder: Encoder) -> tuple[Any, ...]:

@@ -1,12 +1,16 @@
 """Turn errors that other libraries raise while they read a model's files into errors of one line."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 from layerwise._util.silence import is_panic
 from layerwise.arguments import argument
 from layerwise.encode.checkpoint import Checkpoint
 from layerwise.errors import LayerwiseError, ModelError
+
+# How transformers says that a package is needed.
+_PACKAGE = re.compile(r"need to install ([\w-]+)|The ([\w-]+) dictionary is not installed")
 
 
 @contextlib.contextmanager
@@ -38,7 +42,13 @@ def _model_error(checkpoint: Checkpoint, error: BaseException, problem: str) -> 
             f"model {checkpoint.name!r}: its weights have other shapes than its config.json says, so they aren't of one "
             "model; use the files that belong together"
         )
-    return ModelError(f"model {checkpoint.name!r} {problem}: {first_line(error)}")
+    return ModelError(f"model {checkpoint.name!r} {problem}: {first_line(error)}{_pip_line(error)}")
+
+
+def _pip_line(error: BaseException) -> str:
+    """Return what to type for the package that a tokenizer needs, as the error names it."""
+    match = _PACKAGE.search(str(error)) if isinstance(error, ImportError) else None
+    return f" (pip install {(match[1] or match[2]).replace('_', '-')})" if match else ""
 
 
 def first_line(error: BaseException) -> str:

@@ -8,10 +8,13 @@ from layerwise.encode.recipe import read_object
 
 CONFIG, TOKENIZER_CONFIG, TOKEN_MAP = "config.json", "tokenizer_config.json", "special_tokens_map.json"
 TOKENIZER = "tokenizer.json"
+ADAPTER_CONFIG = "adapter_config.json"
 # The files that transformers may read besides weights.
 READ = ("*.json", "*.txt", "*.model", "*.model.*", "*.tiktoken", "*.spm", "*.codes", "*.tokenizer", "*.py")
-# The files among them that no vector depends on: settings of text generation, and records of the training.
+# The files among them that no vector depends on: settings of text generation, and records of the training. An adapter
+# has hashes of its own.
 _IRRELEVANT = (
+    ADAPTER_CONFIG,
     "generation_config.json",
     "data_config.json",
     "trainer_state.json",

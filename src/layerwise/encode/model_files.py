@@ -150,6 +150,16 @@ def find_files(
     return ModelFiles(root, names[0], names[1], names[2], _relative(root, unused), runs, stamps)
 
 
+def files_of_names(root: Path, weights: tuple[str, ...], config: tuple[str, ...]) -> ModelFiles:
+    """Return files of a folder by their names: those of weights, and others that can change a vector.
+
+    Raises:
+        ModelError: a file that is a link to another place.
+    """
+    check_inside(str(root), root, [root / name for name in (*weights, *config)])
+    return ModelFiles(root, weights, (), config, (), False, _stamps(root, (*weights, *config)))
+
+
 def _replaces_transformers(auto_map: Any) -> bool:
     """Return whether an `auto_map` names code for configuration, model without a head, or tokenizer."""
     return any(key in auto_map for key in _AUTO) if isinstance(auto_map, dict) else bool(auto_map)

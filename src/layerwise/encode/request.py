@@ -13,6 +13,7 @@ class Loading:
     allow_pickle: bool = False
     trust_remote_code: bool = False
     random: int | None = None
+    adapter: str | None = None
 
 
 @dataclass(frozen=True)

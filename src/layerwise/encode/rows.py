@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from layerwise import alignment
 from layerwise.alignment import Groups
@@ -43,11 +44,14 @@ class RowRequest(Protocol):
         """
 
 
-class ClsFinder(Protocol):
-    """An object that finds the classification token of a text."""
+class TokenReader(Protocol):
+    """An object that finds the classification token of a text, and knows the strings of tokens."""
 
     def cls_place(self, tokens: Tokens) -> int:
         """Return the position of the classification token."""
+
+    def names(self, ids: Sequence[int]) -> list[str]:
+        """Return the strings of tokens, as in the vocabulary."""
 
 
 Where = Callable[[], str]  # returns the name of a text, for an error
@@ -151,17 +155,21 @@ def rows_of(
     example: Example,
     tokens: Tokens,
     request: RowRequest,
-    tokenizer: ClsFinder,
+    tokenizer: TokenReader,
     spans: Sequence[tuple[int, int]] | None,
     where: Where,
 ) -> TextRows:
     """Return the rows of one text at the level of `request`.
 
     Raises:
-        RequestError: a span outside the text, or without a token.
+        RequestError: a span outside the text, or without a token; words of raw text, or spans, without offsets.
     """
     if request.level == "token":
-        return _tokens(example, tokens)
+        return _tokens(example, tokens, tokenizer)
+    if not tokens.has_offsets and (
+        request.level == "span" or (request.level == "word" and example.words is None)
+    ):
+        raise _without_offsets(request.level, where)
     if request.level == "word":
         return _words(example, tokens)
     if request.level == "span":
@@ -182,7 +190,16 @@ def count(counts: dict[str, int], coverage: Coverage, rows: TextRows) -> None:
     counts["special_only_texts"] += coverage.empty
 
 
-def _tokens(example: Example, tokens: Tokens) -> TextRows:
+def _without_offsets(level: str, where: Where) -> RequestError:
+    what = "spans" if level == "span" else "words of raw text"
+    instead = "" if level == "span" else f"pre-split words ({argument('words')}), or "
+    return RequestError(
+        f"{where()}: {what} are found by the offsets of tokens, and the tokenizer of this model, which is written in Python, "
+        f"gives none; use {instead}{argument('level')} token or text"
+    )
+
+
+def _tokens(example: Example, tokens: Tokens, tokenizer: TokenReader) -> TextRows:
     special = np.ones(len(tokens), dtype=bool)
     special[tokens.prefix : len(tokens) - tokens.suffix] = False
     words = tokens.words
@@ -199,9 +216,18 @@ def _tokens(example: Example, tokens: Tokens) -> TextRows:
         is_row = np.ones(len(tokens), dtype=bool)
         is_row[tokens.prefix - tokens.prompt : tokens.prefix] = False
         groups, extra = groups.keep(is_row), {name: values[is_row] for name, values in extra.items()}
-        tokens = replace(tokens, starts=tokens.starts[is_row], ends=tokens.ends[is_row])
-    rows = RowColumns(tokens.starts, tokens.ends, extra)
+        tokens = replace(
+            tokens, ids=tokens.ids[is_row], starts=tokens.starts[is_row], ends=tokens.ends[is_row]
+        )
+    texts = None if tokens.has_offsets else _names(tokens, extra["special"], tokenizer)
+    rows = RowColumns(tokens.starts, tokens.ends, extra, texts)
     return TextRows(rows, groups, dropped_words=len(tokens.dropped))
+
+
+def _names(tokens: Tokens, special: NDArray[np.bool_], tokenizer: TokenReader) -> tuple[str, ...]:
+    """Return the strings of tokens; of special ones none, as where there are offsets."""
+    names = zip(tokenizer.names(tokens.ids.tolist()), special.tolist(), strict=True)
+    return tuple("" if is_special else name for name, is_special in names)
 
 
 def _words(example: Example, tokens: Tokens) -> TextRows:
@@ -250,7 +276,7 @@ def _unknown(tokens: Tokens, groups: Groups) -> I64:
     return np.bincount(owners[tokens.unknown[groups.members]], minlength=len(groups))
 
 
-def _text(example: Example, tokens: Tokens, request: RowRequest, tokenizer: ClsFinder) -> TextRows:
+def _text(example: Example, tokens: Tokens, request: RowRequest, tokenizer: TokenReader) -> TextRows:
     rows = RowColumns(np.zeros(1, dtype=np.int64), np.array([len(example.text)]))
     dropped = len(tokens.dropped)
     if request.pool == "cls":

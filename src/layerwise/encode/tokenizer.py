@@ -13,6 +13,7 @@ from layerwise._util.silence import is_panic
 from layerwise.array_types import I64
 from layerwise.encode.hf import Loaded
 from layerwise.encode.model_errors import first_line
+from layerwise.encode.python_tokenizers import PythonBackend
 from layerwise.errors import ModelError
 
 Bools = NDArray[np.bool_]
@@ -38,6 +39,7 @@ class Tokens:
         unknown: which of them, special ones aside, are the unknown token.
         prefix, suffix: the number of tokens before and after those of the text: special tokens, and a prompt.
         prompt: how many tokens are the prompt's, the last ones of the prefix.
+        has_offsets: whether the tokenizer gives offsets; without them no token can be found in the text.
         dropped: the words that the tokenizer drops, each replaced here by the unknown token.
     """
 
@@ -51,6 +53,7 @@ class Tokens:
     suffix: int
     dropped: frozenset[int] = frozenset()
     prompt: int = 0
+    has_offsets: bool = True
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -67,6 +70,8 @@ class Tokenizer:
     def __init__(self, loaded: Loaded, name: str) -> None:
         self._backend, self._name = loaded.backend, name
         self._split_backend: Any = None
+        # Whether its tokens can be found in the text.
+        self.has_offsets = not isinstance(self._backend, PythonBackend)
         self._unknown: int | None = loaded.tokenizer.unk_token_id
         self._substitute = _first_id(loaded.tokenizer, ("unk", "bos", "eos", "pad"))
         # Whether the end of a text that is too long is kept, instead of the beginning.
@@ -86,8 +91,12 @@ class Tokenizer:
         # Byte-level tokenizers know every text; many call the token between texts their unknown token.
         between = (loaded.tokenizer.bos_token_id, loaded.tokenizer.eos_token_id)
         self._marks_unknown = "ByteLevel" not in steps or self._unknown not in between
+        self._blanks = self._blank_tokens() if self.has_offsets else np.empty(0, dtype=np.int64)
+
+    def _blank_tokens(self) -> I64:
+        """Return the numbers of the tokens for one space and for several."""
         numbers = [self._backend.token_to_id(self._space * count) for count in range(1, _LONGEST_BLANK + 1)]
-        self._blanks = np.array([number for number in numbers if number is not None], dtype=np.int64)
+        return np.array([number for number in numbers if number is not None], dtype=np.int64)
 
     def texts(self, texts: Sequence[str], *, located: bool = True, prompt: str = "") -> list[Tokens]:
         """Return the tokens of raw texts, exactly those of the model's tokenizer, without truncation.
@@ -161,7 +170,8 @@ class Tokenizer:
             starts, ends = offsets[:, 0], offsets[:, 1]
         types = _constant(0, count) if self._one_type else np.array(encoding.type_ids, dtype=np.int64)
         words = _constant(NO_WORD, count)
-        return Tokens(ids, types, starts, ends, words, self._are_unknown(ids), self._prefix, suffix)
+        unknown, has_offsets = self._are_unknown(ids), self.has_offsets
+        return Tokens(ids, types, starts, ends, words, unknown, self._prefix, suffix, has_offsets=has_offsets)
 
     def _are_unknown(self, ids: I64) -> Bools:
         """Return which tokens of a text, special ones aside, are the unknown token, (tokens,)."""
@@ -209,7 +219,9 @@ class Tokenizer:
             numbers = np.maximum(numbers - 1, NO_WORD)
         # Offsets of pre-split input count from the beginning of each word.
         shift = np.where(numbers == NO_WORD, 0, begins[numbers] if len(words) else 0)
-        tokens = replace(tokens, starts=tokens.starts + shift, ends=tokens.ends + shift, words=numbers)
+        tokens = replace(tokens, words=numbers)
+        if self.has_offsets:
+            tokens = replace(tokens, starts=tokens.starts + shift, ends=tokens.ends + shift)
         dropped = sorted(set(range(len(words))) - set(numbers.tolist()))
         tokens = self._restore(tokens, dropped, begins, words) if dropped else tokens
         return self._empty_blanks(tokens, " ".join(words))
@@ -232,6 +244,7 @@ class Tokenizer:
             tokens.suffix,
             frozenset(dropped),
             tokens.prompt,
+            tokens.has_offsets,
         )
 
     def _not_empty(self, tokens: Tokens) -> Tokens:
@@ -243,7 +256,17 @@ class Tokenizer:
             return tokens
         zero = np.zeros(1, dtype=np.int64)
         words, unknown = zero + NO_WORD, np.zeros(1, dtype=bool)
-        return Tokens(zero + self._unknown_token(), zero, zero, zero, words, unknown, 1, 0)
+        return Tokens(
+            zero + self._unknown_token(),
+            zero,
+            zero,
+            zero,
+            words,
+            unknown,
+            1,
+            0,
+            has_offsets=self.has_offsets,
+        )
 
     def _unknown_token(self) -> int:
         if self._substitute is None:
@@ -257,6 +280,8 @@ class Tokenizer:
 
         A byte-level tokenizer must add a space before each word; otherwise it would read the words as one.
         """
+        if not self.has_offsets:
+            return self._backend
         if self._split_backend is None:
             spec = json.loads(self._backend.to_str())
             spaced = _space_words(spec.get("pre_tokenizer"))

@@ -21,6 +21,7 @@ from layerwise.example import Example, digest
 from layerwise.extraction.description import column_notices, describe, describe_grown
 from layerwise.extraction.shard_maker import ShardRecipe, Task
 from layerwise.extraction.sources import StoredSource, settings_at, stored_source, with_source
+from layerwise.extraction.stored_model import adapter_name
 from layerwise.options import EncodeOptions, ExtractOptions, LoadOptions, ReadOptions, part
 from layerwise.parallel.executor import Executor, Report
 from layerwise.read import open_corpus
@@ -83,7 +84,7 @@ def prepare(
     recipe = ShardRecipe(
         place(out),
         options.model,
-        {**part(options, LoadOptions), "precision": options.precision},
+        {**_loading(options, place(out) if append else None), "precision": options.precision},
         _request(options, place(out) if append else None),
         options.dtype,
         together,
@@ -92,14 +93,38 @@ def prepare(
     return Job(recipe, settings, corpus.names, corpus, carried, itertools.chain(read, records))
 
 
+def _loading(options: ExtractOptions, extended: Path | None) -> dict[str, Any]:
+    """Return how the model is loaded; for texts that are added with the adapter of the dataset `extended`."""
+    loading = part(options, LoadOptions)
+    adapter = None if options.adapter is None else str(options.adapter)
+    is_loaded = not isinstance(options.model, str | Path)
+    if is_loaded and adapter is not None:
+        raise RequestError(
+            f"{argument('adapter', adapter)} has no effect on a model that is loaded; give it to lw.load_encoder"
+        )
+    if extended is None or is_loaded or adapter is not None:
+        return {**loading, "adapter": adapter}
+    manifest = _earlier(extended)
+    return {
+        **loading,
+        "adapter": None if manifest is None else adapter_name(manifest, options.model, adapter),
+    }
+
+
+def _earlier(extended: Path) -> Manifest | None:
+    """Return the manifest of a dataset that is added to; None where there is none yet."""
+    with disk.writing(extended):
+        exists = Folder(extended).manifest.exists()
+    return read_manifest(Folder(extended)) if exists else None
+
+
 def _request(options: ExtractOptions, extended: Path | None) -> dict[str, Any]:
     """Return what `Encoder.request` takes; added texts get the prompt of the dataset `extended` where none is given."""
     request = part(options, EncodeOptions)
     if extended is not None and options.prompt is None and options.prompt_name is None:
-        with disk.writing(extended):
-            exists = Folder(extended).manifest.exists()
-        if exists:
-            request["prompt"] = read_manifest(Folder(extended)).settings.prompt or ""
+        manifest = _earlier(extended)
+        if manifest is not None:
+            request["prompt"] = manifest.settings.prompt or ""
     return request
 
 

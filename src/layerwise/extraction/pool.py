@@ -1,6 +1,7 @@
 """Pooling a dataset to a coarser level, without the model."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,6 +42,11 @@ class _PoolRequest:
                 f"{argument('pool')} 'cls' needs a classification token at the beginning, and these texts have none; use mean"
             )
         return 0
+
+    @staticmethod
+    def names(ids: Sequence[int]) -> list[str]:
+        """Never called: rows of tokens aren't pooled from others."""
+        return [""] * len(ids)
 
 
 def pool_dataset(

@@ -17,7 +17,7 @@ from layerwise.errors import DatasetError
 from layerwise.example import DOCUMENT, Example, digest
 from layerwise.extraction.shard_maker import ShardMaker, ShardRecipe, Task, summed
 from layerwise.extraction.sources import STDIN, located, reopened
-from layerwise.extraction.stored_model import model_name
+from layerwise.extraction.stored_model import adapter_name, model_name
 from layerwise.parallel.executor import Steps
 from layerwise.read.shards import shards
 from layerwise.read.txt import folder_column
@@ -75,7 +75,7 @@ def repair_dataset(
     """Make every shard of a dataset again of which a file is damaged or missing; see `api.repair`.
 
     Args:
-        loading: `device`, `allow_pickle` and `trust_remote_code` of `load_encoder`.
+        loading: `device`, `allow_pickle`, `trust_remote_code` and `adapter` of `load_encoder`.
     """
     repaired = None
     while repaired is None:
@@ -252,7 +252,14 @@ def _maker(dataset: LayerDataset, model: str | Path | None, loading: Mapping[str
     request["prompt"] = settings.prompt or ""
     name, revision = model_name(dataset.manifest, model)
     device = loading["device"] or settings.device
-    options = {**loading, "device": device, "revision": revision, "precision": settings.precision}
+    adapter = adapter_name(dataset.manifest, model, loading["adapter"])
+    options = {
+        **loading,
+        "adapter": adapter,
+        "device": device,
+        "revision": revision,
+        "precision": settings.precision,
+    }
     maker = ShardRecipe(dataset.path, name, options, request, settings.dtype).start(0, 1)
     stored, here = settings.part(EncoderSettings), maker.describe().settings
     differing = difference(stored.to_json(), here.to_json())

@@ -27,6 +27,13 @@ def model_name(manifest: Manifest, model: str | Path | None) -> tuple[str | Path
     return (manifest.model.id, manifest.model.revision) if model is None else (model, None)
 
 
+def adapter_name(manifest: Manifest, model: str | Path | None, adapter: str | Path | None) -> str | None:
+    """Return the adapter to load with the model of a dataset; `model`, `adapter`: where they are now, if they have moved."""
+    stored = None if manifest.model.adapter is None else manifest.model.adapter.folder
+    folder = None if adapter is None else str(adapter)
+    return encode.adapter_files.stored_adapter(stored, model, folder)
+
+
 def load_stored_model(
     dataset: LayerDataset,
     *,
@@ -54,6 +61,7 @@ def load_stored_model(
     """
     name, revision = model_name(dataset.manifest, model)
     loading.setdefault("random", dataset.manifest.model.random)
+    adapter = loading["adapter"] = adapter_name(dataset.manifest, model, loading.get("adapter"))
     load = encode.load.load_plain_encoder if plain else encode.load.load_encoder
     if "trust_remote_code" in loading:
         code_remedy = None
@@ -61,7 +69,7 @@ def load_stored_model(
         encoder: Encoder = load(name, revision=revision, **loading)
     except ModelError:
         # transformers can't load some models without their own code.
-        checkpoint = None if code_remedy is None else _checkpoint_or_none(name, revision)
+        checkpoint = None if code_remedy is None else _checkpoint_or_none(name, revision, adapter)
         if checkpoint is not None and _differs_by_code(checkpoint, dataset.manifest):
             raise _code_error(checkpoint, code_remedy) from None
         raise
@@ -75,11 +83,11 @@ def load_stored_model(
     return encoder
 
 
-def _checkpoint_or_none(name: str | Path, revision: str | None) -> Checkpoint | None:
+def _checkpoint_or_none(name: str | Path, revision: str | None, adapter: str | None) -> Checkpoint | None:
     """Return the files of a model; None if they can't be used."""
     try:
         # Nothing is loaded, so a pickle is harmless.
-        return encode.checkpoint.find_checkpoint(name, revision, allow_pickle=True)
+        return encode.checkpoint.find_checkpoint(name, revision, adapter=adapter, allow_pickle=True)
     except ModelError:
         return None
 

@@ -91,8 +91,9 @@ def stored_texts(part: LayerDataset, columns: TextColumns) -> list[StoredText]:
         "dropped": _numbers(part.index, "dropped", 0),
         "unknown": _numbers(part.index, "unknown", 0),
     }
+    has_offsets = not part.index["start"].null_count
     tokens_of_texts = [
-        _tokens({name: values[begin:end] for name, values in rows.items()})
+        _tokens({name: values[begin:end] for name, values in rows.items()}, has_offsets)
         for begin, end in zip(begins, [*begins[1:], len(docs)], strict=True)
     ]
     return [
@@ -119,7 +120,7 @@ def _example(row: dict[str, Any], columns: TextColumns) -> Example:
     )
 
 
-def _tokens(rows: dict[str, npt.NDArray[np.int64]]) -> Tokens:
+def _tokens(rows: dict[str, npt.NDArray[np.int64]], has_offsets: bool) -> Tokens:
     inside = np.flatnonzero(rows["special"] == 0)
     length = len(rows["special"])
     prefix, suffix = (int(inside[0]), int(length - 1 - inside[-1])) if len(inside) else (length, 0)
@@ -127,7 +128,16 @@ def _tokens(rows: dict[str, npt.NDArray[np.int64]]) -> Tokens:
     dropped = frozenset(rows["word"][rows["dropped"] > 0].tolist())
     unknown = rows["unknown"] > 0
     return Tokens(
-        nothing, nothing, rows["start"], rows["end"], rows["word"], unknown, prefix, suffix, dropped
+        nothing,
+        nothing,
+        rows["start"],
+        rows["end"],
+        rows["word"],
+        unknown,
+        prefix,
+        suffix,
+        dropped,
+        has_offsets=has_offsets,
     )
 
 

@@ -101,14 +101,16 @@ def verify_dataset(
     source: str | Path | Sequence[str | Path] | None,
     sample: int,
     seed: int,
-    loading: tuple[str | Path | None, str | None, bool, bool],
+    model: str | Path | None,
+    loading: Mapping[str, Any],
     threads: int | None,
     track: Tracker,
 ) -> Verification:
     """Check the files of a dataset, and a sample of its rows; see `api.verify`.
 
     Args:
-        loading: the model's name, device, `allow_pickle` and `trust_remote_code` of `load_encoder`.
+        model: where its model is now, if not where it was.
+        loading: `device`, `allow_pickle`, `trust_remote_code` and `adapter` of `load_encoder`.
     """
     checking, comparing = track.split(1, 1) if sample else track.split(1, 0)
     problems = tuple(check_files(place(path), checking))
@@ -122,16 +124,13 @@ def verify_dataset(
         return _uncompared(problems, why)
     examples = _from_source(dataset, source, docs) if source is not None else {}
     comparing.named("loading the model")
-    model, device, allow_pickle, trust_remote_code = loading
     with computing(threads):
         encoder = load_stored_model(
             dataset,
             remedy=f"name the right one with {argument('model')}",
             model=model,
             plain=True,
-            device=device,
-            allow_pickle=allow_pickle,
-            trust_remote_code=trust_remote_code,
+            **loading,
         )
         other = _other_shape(dataset, encoder)
         if other is not None:

@@ -78,14 +78,22 @@ def _row_answers(task: TaskHead, scores: F32, docs: I64) -> list[Answer]:
 
 
 def _answers_or_none(task: TaskHead, scores: F32, states: Layered, docs: I64) -> list[Answer | None]:
-    """Return the character offsets and the answer of each row; `None` for special tokens."""
+    """Return the place and the answer of each row; `None` for special tokens."""
     index = states.index
     special = index["special"].to_pylist() if "special" in index.column_names else [False] * len(docs)
     offsets = zip(index["start"].to_pylist(), index["end"].to_pylist(), special, strict=True)
+    texts = index["text"].to_pylist() if "text" in index.column_names else [""] * len(docs)
     return [
-        None if is_special else {"start": start, "end": end, **_of_word(answer)}
-        for (start, end, is_special), answer in zip(offsets, _row_answers(task, scores, docs), strict=True)
+        None if is_special else {**_place(start, end, text), **_of_word(answer)}
+        for (start, end, is_special), text, answer in zip(
+            offsets, texts, _row_answers(task, scores, docs), strict=True
+        )
     ]
+
+
+def _place(start: int | None, end: int | None, text: str) -> dict[str, Any]:
+    """Return where a row is in its text; the token itself where its tokenizer gives no offsets."""
+    return {"start": start, "end": end, **({"text": text} if start is None else {})}
 
 
 def _of_word(answer: Answer) -> Answer:

@@ -113,7 +113,7 @@ def _rows_of_text(
     task, answer = next(_task_answers(heads, prediction))
     offsets = _word_offsets(prediction) if prediction.kept.of_words else []
     for row in next(iter(answer.values())):
-        inside = [n for n, (start, end) in enumerate(offsets) if start < row["end"] and row["start"] < end]
+        inside = [n for n, word in enumerate(offsets) if _overlaps(row, *word)]
         of_row = {
             name: [values_of_words[n] for n in inside]
             for name, values_of_words in prediction.kept.of_words.items()
@@ -124,6 +124,11 @@ def _rows_of_text(
         }
         first_cells = [_cell(here.get(name)) for name in columns]
         yield _row([*first_cells, row["start"], row["end"], *_cells(task, row)])
+
+
+def _overlaps(row: Mapping[str, Any], start: int, end: int) -> bool:
+    """Return whether a row shares characters with a word; never where its tokenizer gives no offsets."""
+    return row["start"] is not None and start < row["end"] and bool(row["start"] < end)
 
 
 def _row(cells: Iterable[Any]) -> str:

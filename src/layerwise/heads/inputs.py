@@ -51,8 +51,10 @@ def describe_rows(dataset: LayerDataset) -> dict[str, Any]:
 
 
 def describe_model(dataset: LayerDataset) -> dict[str, Any]:
-    """Return the model of a dataset: its id, revision, family, blocks, width and hashes."""
-    return {name: getattr(dataset.manifest.model, name) for name in _MODEL}
+    """Return the model of a dataset: its id, revision, family, blocks, width and hashes, and its adapter if it has one."""
+    model = dataset.manifest.model
+    adapter = {"adapter": model.adapter.to_json()} if model.adapter is not None else {}
+    return {**{name: getattr(model, name) for name in _MODEL}, **adapter}
 
 
 def describe_pairs(dataset: LayerDataset) -> tuple[str, str] | None:
@@ -64,7 +66,11 @@ def describe_pairs(dataset: LayerDataset) -> tuple[str, str] | None:
 
 
 def load_model(
-    head: HeadData, model: str | None = None, revision: str | None = None, **options: Any
+    head: HeadData,
+    model: str | None = None,
+    revision: str | None = None,
+    adapter: str | None = None,
+    **options: Any,
 ) -> Encoder:
     """Load the encoder of a head, after checking that it is the model of the training.
 
@@ -72,6 +78,7 @@ def load_model(
         head: the head.
         model: the current name or folder of the model; the name at training when left out.
         revision: the revision of `model` on the hub.
+        adapter: the current folder of its adapter; that at training when left out.
         **options: `device`, `allow_pickle`, `trust_remote_code` of `load_encoder`.
 
     Raises:
@@ -80,14 +87,17 @@ def load_model(
     """
     name = model if model is not None else str(head.model["id"])
     revision = revision if model is not None else head.model["revision"]
+    stored = head.model.get("adapter") or {}
+    folder = encode.adapter_files.stored_adapter(stored.get("folder"), model, adapter)
     permissions = {key: bool(options.get(key)) for key in ("allow_pickle", "trust_remote_code")}
     try:
-        checkpoint = encode.checkpoint.find_checkpoint(name, revision, **permissions)
+        checkpoint = encode.checkpoint.find_checkpoint(name, revision, adapter=folder, **permissions)
     except ModelError as error:
         hint = f"; if the head's model is elsewhere now, give its name or folder in {argument('model')}"
         raise ModelError(f"{error}{hint if model is None else ''}") from None
     head.check_model(checkpoint.hashes(), name)
-    return encode.load.load_encoder(name, revision=revision, precision=str(head.rows["precision"]), **options)
+    precision = str(head.rows["precision"])
+    return encode.load.load_encoder(name, revision=revision, precision=precision, adapter=folder, **options)
 
 
 def encode_rows(

@@ -264,14 +264,15 @@ def load_head(
     device: str | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    adapter: str | Path | None = None,
 ) -> Head:
     """Open a head that `layerwise train` or `Head.save` wrote.
 
     Args:
         path: its folder.
         model: the current name or folder of its model, if that has changed; the hashes must be equal.
-        revision, device, allow_pickle, trust_remote_code: see `load_encoder`. The model is loaded at first use;
-            if `model` is given, it is loaded and compared at once.
+        revision, device, allow_pickle, trust_remote_code, adapter: see `load_encoder`. The model is loaded at first
+            use; if `model` or `adapter` is given, it is loaded and compared at once.
 
     Raises:
         HeadError: no head, a damaged one, one of another format version, or a different model.
@@ -283,8 +284,9 @@ def load_head(
         device=device,
         allow_pickle=allow_pickle,
         trust_remote_code=trust_remote_code,
+        adapter=None if adapter is None else str(adapter),
     )
-    if model is not None:
+    if model is not None or adapter is not None:
         _ = head.encoder
     return head
 

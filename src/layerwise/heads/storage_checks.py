@@ -93,6 +93,7 @@ _TOP: json_checks.Schema = {
         "weights": sha256,
         "tokenizer": sha256,
         "config": sha256,
+        "adapter": optional(object_of({"folder": nullable(text), "kind": text, "base": nullable(text)})),
     },
     "rows": {
         "level": one_of(LEVELS),

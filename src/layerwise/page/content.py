@@ -158,7 +158,8 @@ def texts_of(sample: Sample) -> dict[str, Any]:
         return empty
     clipped: list[int] = []
     texts = list(_clip(sample.index["text"].to_pylist(), clipped))
-    if "start" not in sample.index.column_names or "text" not in sample.texts.column_names:
+    located = "start" in sample.index.column_names and not sample.index["start"].null_count
+    if not located or "text" not in sample.texts.column_names:
         return {**empty, "texts": texts, "clipped": clipped}
     whole = {
         "docs": sample.texts["doc"].to_numpy().astype(np.uint32),

@@ -62,12 +62,32 @@ class UnusedFiles(JsonObject):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AdapterEntry(JsonObject):
+    """An adapter that was merged into the model.
+
+    Attributes:
+        folder: where it was, as it was named; None where the model's own folder is or holds it.
+        kind: as peft names it.
+        base, base_revision: the model that it was trained on, as it names it.
+        weights, config: SHA-256 of its files.
+    """
+
+    folder: str | None
+    kind: str
+    base: str | None
+    base_revision: str | None
+    weights: Hash
+    config: Hash
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelEntry(ModelHashes):
     """The model of a dataset.
 
     Attributes:
         random: the seed, where its weights are random.
         causal: whether each token attends only to itself and to tokens before it.
+        adapter: what was merged into its weights.
     """
 
     id: str
@@ -82,6 +102,7 @@ class ModelEntry(ModelHashes):
     unused: UnusedFiles
     random: int | None = None
     causal: bool | None = None
+    adapter: AdapterEntry | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

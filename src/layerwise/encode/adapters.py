@@ -1,0 +1,249 @@
+"""Merge an adapter, such as LoRA, into the weights of its base: the only module that imports peft.
+
+An adapter was mostly trained on a model with a head, in which the encoder has a name: `bert.encoder.layer.0…`. Here the
+encoder is alone. It is put under that name, so that the adapter's configuration and the names of its tensors fit as they
+are. What peft makes of them is checked: that each tensor has been used, that none is missing, and that the merged weights
+give the same layers as the adapter beside them.
+"""
+
+import contextlib
+import dataclasses
+import importlib.util
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from layerwise._util.paths import reason
+from layerwise._util.silence import silenced
+from layerwise.arguments import argument
+from layerwise.encode.adapter_files import WEIGHTS, Adapter
+from layerwise.encode.model_errors import first_line
+from layerwise.encode.model_file_names import ADAPTER_CONFIG
+from layerwise.encode.weight_names import POOLER
+from layerwise.errors import LayerwiseError, ModelError
+
+_PIP = "pip install 'layerwise[peft]'"
+_START = "base_model.model."  # of the names of tensors that peft writes
+# The halves of models that generate text, which aren't loaded.
+_NOT_ENCODER = ("decoder.", "lm_head.")
+# float32 sums in another order; a kind that can't be merged differs by a share of the layers themselves.
+_TOLERANCE = 1e-3
+_PROBE_TOKENS = 8
+_IGNORED_ENTRIES = ("runtime_config", "auto_mapping", "base_model_name_or_path", "revision", "task_type")
+
+
+class _Named(nn.Module):
+    """A module in which a model has the name that it has in models with a head."""
+
+    is_gradient_checkpointing = False
+
+    def __init__(self, model: nn.Module, name: str) -> None:
+        super().__init__()
+        setattr(self, name, model)
+
+
+def merge_adapter(model: nn.Module, adapter: Adapter, name: str) -> tuple[str, ...]:
+    """Merge an adapter into a model, in place.
+
+    Args:
+        model: the base, in evaluation mode, with its weights.
+        adapter: the files.
+        name: the model's name, for errors.
+
+    Returns:
+        the names of the tensors of the adapter that belong to a head or a decoder, which no layer needs, without the
+        `base_model.model.` of peft.
+
+    Raises:
+        ModelError: peft isn't installed; the adapter is of another base, damaged, or can't be merged.
+    """
+    what = f"adapter {adapter.name or name!r:.200}"
+    if importlib.util.find_spec("peft") is None:
+        raise ModelError(f"{what} needs an extra package: {_PIP}")
+    # peft warns of parts that it skips; these are refused below.
+    # New tensors are random until they are loaded.
+    with _adapter_errors(what, adapter.kind), silenced(), torch.random.fork_rng(devices=[]):
+        import peft
+
+        tensors = _tensors(what, adapter)
+        root, prefix = _named(model, tensors)
+        config = _config(peft, what, adapter, root)
+        tuned = peft.PeftModel(root, config, autocast_adapter_dtype=False)
+        dropped = _load(peft, what, tuned, tensors, prefix)
+        expected = _layers(model)
+        tuned.eval().merge_and_unload(safe_merge=True)
+        model.eval()
+        _check_merged(what, adapter.kind, model, expected)
+    return dropped
+
+
+def _tensors(what: str, adapter: Adapter) -> dict[str, torch.Tensor]:
+    """Return the tensors of an adapter, by name."""
+    path = adapter.folder / adapter.files.weights[0]
+    try:
+        is_safe = path.name == WEIGHTS
+        tensors = load_file(path) if is_safe else torch.load(path, map_location="cpu", weights_only=True)
+    # Errors of safetensors, and of whatever a pickle raises.
+    except Exception as error:
+        raise ModelError(
+            f"{what}: {path.name} can't be read ({first_line(error)}); fetch the adapter again"
+        ) from None
+    if not isinstance(tensors, dict) or not all(isinstance(t, torch.Tensor) for t in tensors.values()):
+        raise ModelError(
+            f"{what}: {path.name} holds something else than tensors by name; fetch the adapter again"
+        )
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise ModelError(
+                f"{what}: the tensor {name[:200]!r} holds numbers that are infinite or NaN, so it is damaged; fetch the "
+                "adapter again"
+            )
+    return tensors
+
+
+def _named(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> tuple[nn.Module, str]:
+    """Return the module that the names of the tensors begin in, and what the names of the encoder's tensors begin with."""
+    prefix = getattr(model, "base_model_prefix", "")
+    inside = prefix and prefix not in dict(model.named_children())
+    if inside and any(name.startswith(f"{_START}{prefix}.") for name in tensors):
+        return _Named(model, prefix), f"{_START}{prefix}."
+    return model, _START
+
+
+def _config(peft: Any, what: str, adapter: Adapter, root: nn.Module) -> Any:
+    """Return the configuration of peft, for a model without a head.
+
+    Raises:
+        ModelError: a kind, or an entry, that this version of peft doesn't know.
+    """
+    config_class = peft.PEFT_TYPE_TO_CONFIG_MAPPING.get(adapter.kind)
+    if config_class is None:
+        raise ModelError(
+            f"{what} is of the kind {adapter.kind[:40]!r}, which peft {peft.__version__} doesn't know; {_newer()}"
+        )
+    options = {field.name for field in dataclasses.fields(config_class)}
+    entries = {key: value for key, value in adapter.entries.items() if key not in _IGNORED_ENTRIES}
+    for key, value in entries.items():
+        if key not in options and value:
+            raise ModelError(
+                f"{what}: its {ADAPTER_CONFIG} has the entry {key[:60]!r}, which peft {peft.__version__} doesn't know; {_newer()}"
+            )
+    config = config_class(**{key: value for key, value in entries.items() if key in options})
+    config.inference_mode = True
+    if config.is_prompt_learning:
+        raise _not_merged(what, adapter.kind)
+    if getattr(config, "modules_to_save", None):
+        modules = [name for name, _ in root.named_modules()]
+        config.modules_to_save = [
+            part for part in config.modules_to_save if any(name.endswith(part) for name in modules)
+        ] or None
+    return config
+
+
+def _newer() -> str:
+    return "a newer one may: pip install -U peft"
+
+
+def _load(
+    peft: Any,
+    what: str,
+    tuned: Any,
+    tensors: Mapping[str, torch.Tensor],
+    prefix: str,
+) -> tuple[str, ...]:
+    """Give a prepared model the tensors of its adapter; return the names of those that belong to a head or decoder.
+
+    Raises:
+        ModelError: a tensor that is missing, has no place, or has another shape; the message names it.
+    """
+    places = peft.get_peft_model_state_dict(tuned, save_embedding_layers=False)
+    # Many models with a head have no pooler, and the encoder alone has one, which no layer needs.
+    missing = next((name for name in places if name not in tensors and POOLER not in name), None)
+    if missing is not None:
+        raise ModelError(
+            f"{what}: its weights lack {missing[:200]!r}, which its {ADAPTER_CONFIG} asks for; the two files aren't of one "
+            "adapter, or the weights are cut off"
+        )
+    # Embeddings may be saved in full beside the adapter.
+    whole = {name: tensor for name, tensor in tuned.state_dict().items() if name not in places}
+    dropped, used = [], {}
+    for name, tensor in tensors.items():
+        place = places.get(name, whole.get(name))
+        if place is None and _is_outside(name, prefix):
+            dropped.append(name.removeprefix(_START))
+            continue
+        if place is None:
+            raise ModelError(
+                f"{what} changes {name.removeprefix(_START)[:200]!r}, which its base doesn't have; {_right_base()}"
+            )
+        if place.shape != tensor.shape:
+            raise ModelError(
+                f"{what} has {name.removeprefix(_START)[:200]!r} of the shape {tuple(tensor.shape)}, and its base needs "
+                f"{tuple(place.shape)}, so it was trained on another one; {_right_base()}"
+            )
+        used[name] = tensor
+    peft.set_peft_model_state_dict(tuned, used)
+    loaded = tuned.state_dict() | peft.get_peft_model_state_dict(tuned, save_embedding_layers=False)
+    for name, tensor in used.items():
+        if not torch.equal(loaded[name], tensor.to(loaded[name].dtype)):
+            raise ModelError(f"{what}: peft doesn't use its tensor {name[:200]!r}; {_newer()}")
+    return tuple(dropped)
+
+
+def _is_outside(name: str, prefix: str) -> bool:
+    """Return whether a tensor belongs to a head or a decoder, by its name."""
+    if prefix != _START:
+        return name.startswith(_START) and not name.startswith(prefix)
+    return name.removeprefix(_START).startswith(_NOT_ENCODER)
+
+
+def _right_base() -> str:
+    return f"give the model that it was trained on in {argument('model')}"
+
+
+def _layers(model: nn.Module) -> list[torch.Tensor] | None:
+    """Return the layers of a few tokens; None where a model isn't in float32, or takes more than tokens."""
+    parameter = next(model.parameters())
+    if parameter.dtype != torch.float32:
+        return None
+    size = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
+    ids = torch.linspace(0, size - 1, _PROBE_TOKENS).long()[None]
+    with torch.inference_mode():
+        states = model(input_ids=ids, output_hidden_states=True).hidden_states
+    return list(states)
+
+
+def _check_merged(what: str, kind: str, model: nn.Module, expected: list[torch.Tensor] | None) -> None:
+    """Raise ModelError where a merged model has other layers than the adapter beside its base."""
+    actual = _layers(model)
+    if expected is None or actual is None:
+        return
+    for unmerged, merged in zip(expected, actual, strict=True):
+        if not bool((merged - unmerged).abs().max() <= _TOLERANCE * max(1.0, float(unmerged.abs().max()))):
+            raise _not_merged(what, kind)
+
+
+def _not_merged(what: str, kind: str) -> ModelError:
+    return ModelError(
+        f"{what} is of the kind {kind}, which can't be merged into its base; use one that can, such as LoRA"
+    )
+
+
+@contextlib.contextmanager
+def _adapter_errors(what: str, kind: str) -> Iterator[None]:
+    """Raise errors of peft as a ModelError of one line."""
+    try:
+        yield
+    except LayerwiseError:
+        raise
+    except (NotImplementedError, AttributeError) as error:
+        raise ModelError(f"{_not_merged(what, kind)} ({first_line(error)})") from error
+    except Exception as error:
+        if "not found in the base model" in str(error):
+            raise ModelError(
+                f"{what} changes modules that its base doesn't have ({first_line(error)}); {_right_base()}"
+            ) from error
+        raise ModelError(f"{what} can't be loaded: {reason(error)}") from error
