@@ -70,7 +70,7 @@ def test_the_maximum_is_a_plain_loop_over_pairs() -> None:
 
 
 def test_a_candidate_is_judged_only_if_all_that_are_further_from_the_best_differ() -> None:
-    largest = np.zeros((4, 999))
+    largest = np.zeros((4, 999), np.float64)
     largest[1], largest[2], largest[3] = (
         np.linspace(0, 2.02, 999),
         np.linspace(0, 2.1, 999),
@@ -137,6 +137,34 @@ def test_nulls_are_kept_for_rows_and_for_units() -> None:
         unclustered += compare(of_rows(right), run).differs
     # 200 runs at .05: 10 expected, above 18 with a chance of less than 1 in 100.
     assert claims <= 18 < unclustered
+
+
+@pytest.mark.parametrize("sizes", [[20] * 2, [20] * 3, [20] * 5, [20] * 8, [85, 85, *[1] * 18]])
+@pytest.mark.parametrize("kind", ["normal", "all or none"])
+def test_few_units_claim_nothing_that_is_not_there(sizes: list[int], kind: str) -> None:
+    """13 equal candidates on few documents, whose rows are alike: by draws alone up to 69% of runs claim a difference."""
+    rng, units = np.random.default_rng(9), np.repeat(np.arange(len(sizes)), sizes)
+    claims, outside = 0, 0
+    for run in range(40):
+        shape = (13, len(sizes))
+        scores = rng.random(shape) < 0.7 if kind == "all or none" else 0.8 + 0.05 * rng.standard_normal(shape)
+        result = compare(of_rows(scores.astype(np.float64)[:, units], units), run, draws=2000)
+        claims += result.differs
+        outside += bool((result.low > 1e-9).any())
+    # 40 runs at .05: 2 expected, above 5 with a chance of about 1 in 100.
+    assert claims <= 5
+    assert outside <= 5
+
+
+def test_five_units_are_no_evidence_and_have_no_interval() -> None:
+    units = np.repeat(np.arange(5), 20)
+    right = np.stack([np.ones(100), (np.arange(100) % 10 < 1).astype(float)])
+    result = compare(of_rows(right, units))
+    assert result.p[1] == pytest.approx(2 * 0.5**5, abs=0.01), "the sign test of five documents that agree"
+    assert np.isnan(result.low[1])
+    more = compare(of_rows(right, np.repeat(np.arange(10), 10)))
+    assert more.p[1] < 0.05
+    assert more.low[1] > 0
 
 
 def test_intervals_of_scores() -> None:

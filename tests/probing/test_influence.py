@@ -138,3 +138,30 @@ def test_degrees_count_the_units_that_matter() -> None:
     values[1, :2] = 10.0  # one unit has most of the variance: (98 + 200)² / (200² + 49 · 2²)
     influence_values = Influence(np.zeros(2), values, np.zeros((2, 0, 100), np.float32), units)
     np.testing.assert_allclose(influence_values.degrees(values), [9, max(1, 298**2 / (200**2 + 49 * 4) - 1)])
+
+
+def test_units_whose_rows_are_alike_count_by_the_square_of_their_rows() -> None:
+    """Kish's number by the variance of each unit's sum: v² if rows are independent, (Σ v)² if they are the same."""
+    sizes = np.array([30, 10, 10, 10, 10, 10])
+    units = np.repeat(np.arange(6), sizes)
+    signs = np.array([1, -1, 1, -1, 1, -1])
+    alike = np.repeat(signs, sizes).astype(float)
+    apart = np.concatenate([np.tile([1.0, -1.0], size // 2) for size in sizes])
+    influence_values = Influence(np.zeros(1), alike[None], np.zeros((1, 0, 80), np.float32), units)
+    squares = sizes.astype(float) ** 2
+    by_square = squares.sum() ** 2 / (squares**2).sum() - 1
+    by_rows = sizes.sum() ** 2 / (sizes**2).sum() - 1
+    assert influence_values.degrees(alike) == pytest.approx(by_square)
+    assert influence_values.degrees(apart) == pytest.approx(by_rows)
+
+
+def test_the_least_tail_is_that_of_a_sign_test() -> None:
+    def least_tail(units: list[int]) -> float:
+        values = np.zeros((1, len(units)))
+        return Influence(
+            np.zeros(1), values, values[:, None].astype(np.float32), np.array(units)
+        ).least_tail()
+
+    assert least_tail([0, 1, 2, 3, 4]) == 0.5**5
+    assert least_tail([0] * 50 + [1] * 50 + [2]) == pytest.approx(0.5 ** (101**2 / (50**2 + 50**2 + 1)))
+    assert least_tail(list(range(5000))) > 0, "the smallest number, whose quantile is finite"

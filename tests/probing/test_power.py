@@ -7,7 +7,15 @@ from scipy import stats as reference
 
 from layerwise._util.progress import Progress, tracking
 from layerwise.arguments import argument
-from layerwise.probing.power import DIFFERING, TARGET, detectable, power_note
+from layerwise.probing.power import (
+    DIFFERING,
+    TARGET,
+    detectable,
+    groups_needed,
+    least_p,
+    power_note,
+    rows_needed,
+)
 from layerwise.probing.problem import gather
 from layerwise.probing.run import ProbeRun
 from planted import noise, states_of
@@ -21,23 +29,40 @@ def run_of(rows: int, groups: str | None = None, repeats: int = 1) -> ProbeRun:
 
 
 def test_two_candidates_are_the_textbook_sample_size() -> None:
-    error = (DIFFERING / 900) ** 0.5
+    retraining = 1 + 0.35 * (2000 / 900) ** 0.5
+    error = (DIFFERING / 900 * retraining) ** 0.5
     expected = (reference.norm.ppf(0.975) + reference.norm.ppf(0.8)) * error
     assert detectable(900, 2) == pytest.approx(expected, rel=1e-3)
 
 
-@pytest.mark.parametrize("count", [5, 13])
-def test_the_difference_is_found_in_80_percent_of_draws(count: int) -> None:
-    rng, rows = np.random.default_rng(0), 2000
-    error = (DIFFERING / rows) ** 0.5
-    true = np.zeros(count)
-    true[0] = detectable(rows, count)
-    scores = true + rng.standard_normal((20_000, count)) * error / 2**0.5
-    ordered = -np.sort(-scores, axis=1)
-    gaps = ordered[:, :1] - ordered
-    critical = [reference.studentized_range.ppf(0.95, k, 1e6) / 2**0.5 * error for k in range(2, count + 1)]
-    claims = (gaps[:, 1:] > critical)[:, count // 2 - 1 :].all(axis=1) & (scores.argmax(axis=1) == 0)
-    assert 0.75 < claims.mean() < 0.88
+@pytest.mark.parametrize(
+    ("units", "repeats", "simulated"),
+    [(2000, 5, 0.0302), (2000, 1, 0.0342), (2000 / 1.19, 5, 0.0325), (2000 / 1.19, 1, 0.0360)],
+)
+def test_the_difference_is_that_of_the_simulation(units: float, repeats: int, simulated: float) -> None:
+    """Differences that 80% of runs find, from the share at .03 and the slope of the curve in docs/probe.md.
+
+    The last two are of documents of 20 rows. A tenth is what the docs promise; the simulated ones have errors of .001.
+    """
+    assert detectable(units, 13, repeats) == pytest.approx(simulated, rel=0.1)
+
+
+def test_rows_needed_find_the_difference() -> None:
+    times = rows_needed(700, 13)
+    assert times > 1
+    assert detectable(700 * times, 13) == pytest.approx(TARGET, rel=1e-3)
+
+
+def test_few_groups_are_told() -> None:
+    assert groups_needed(2) == 6, "the sign test of five agreeing groups has p = .0625"
+    assert least_p(5, 2) == pytest.approx(2 * 0.5**5, abs=1e-4)
+    ranges = np.abs(np.ptp(np.random.default_rng(0).standard_normal((200_000, 13)), axis=1))
+    statistic = reference.norm.isf(0.5**11) * 2**0.5
+    assert least_p(11, 13) == pytest.approx((ranges >= statistic).mean(), abs=0.003)
+    note = power_note(run_of(400, "team"), 13, 1)
+    assert note is not None
+    assert "as many as 8.0 of equal size" in note
+    assert "at least 12 groups" in note
 
 
 def test_a_design_that_finds_three_points_has_no_note() -> None:
@@ -46,16 +71,15 @@ def test_a_design_that_finds_three_points_has_no_note() -> None:
     note = power_note(run_of(400), 13, 1)
     assert note is not None
     assert f"at least {detectable(400, 13, 1):.3f}" in note
-    factor = (detectable(400, 13, 1) / TARGET) ** 2
-    assert f"{factor:.1f} times as many rows" in note
-    close = power_note(run_of(1980), 13, 1)
+    assert f"{rows_needed(400, 13, 1):.1f} times as many rows" in note
+    close = power_note(run_of(2100), 13, 1)
     assert close is not None
     assert f"without {argument('quick')}" in close
 
 
 def test_rows_of_a_group_count_as_fewer() -> None:
     by_team, by_row = power_note(run_of(1000, "team"), 3, 1), power_note(run_of(1000), 3, 1)
-    units = 1000 / (1 + 49 * 0.05)
+    units = 1000 / (1 + 49 * 0.01)
     assert by_team is not None
     assert by_row is not None
     assert f"{detectable(units, 3, 1):.3f}" in by_team

@@ -7,6 +7,9 @@ Keuls 1952 for ranges; the distribution of the maximum of correlated differences
 covariance (Chernozhukov, Chetverikov and Kato 2013); steps as in Romano and Wolf 2005. If the picked candidate is one of
 the truly best ones, a false claim needs the range of these to exceed its quantile, so its chance is at most .05;
 otherwise simulation gives no more (`tests/probing/test_comparison.py`).
+
+With few units (documents, groups) the draws say too little: the estimated covariance has a rank of few, in which all
+candidates look alike. There p is Bonferroni's bound, and no less than that of the exact sign test of the units.
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
-from layerwise.array_types import F64
+from layerwise.array_types import F32, F64
 from layerwise.labels.intervals import wilson
 from layerwise.probing.influence import Influence
 from layerwise.results import Estimate
@@ -28,6 +32,8 @@ LEVEL = 0.95
 # most (docs/probe.md).
 _OF_ROWS, _OF_FOLDS = 0.85, 0.35
 _DRAWS = 20_000
+_BLOCK = 1_000  # draws whose differences fit in the cache
+_FEW = 4.0  # degrees of freedom below which p is Bonferroni's bound alone
 _WIDEST = 0.5  # half an interval; a wider one, from a few units that count, says nothing and is left out
 _SAME = 1e-12  # scores are of the order of 1: smaller differences are rounding
 
@@ -73,8 +79,8 @@ def _covariance(influence: Influence) -> F64:
     return covariance
 
 
-def compare(influence: Influence, seed: int = 0) -> CandidateComparison:
-    """Compare all candidates with the best one; `seed` is that of the Gaussian draws."""
+def compare(influence: Influence, seed: int = 0, draws: int = _DRAWS) -> CandidateComparison:
+    """Compare all candidates with the best one; `seed` and `draws` are those of the Gaussian draws."""
     scores = influence.scores
     best = int(scores.argmax())
     covariance = _covariance(influence)
@@ -86,22 +92,32 @@ def compare(influence: Influence, seed: int = 0) -> CandidateComparison:
     error = np.sqrt(np.where(variance > _SAME**2, variance, 0.0))
     gaps = scores[best] - scores
     degrees = influence.degrees(influence.values[best] - influence.values)
-    statistics = _normal_scores(gaps, error, degrees)
+    is_few = (degrees < _FEW) | (error == 0)  # all draws of a difference without an error are 0
+    least = influence.least_tail()
+    statistics = _normal_scores(gaps, error, degrees, least)
     order = _by_statistic(statistics, best)
-    largest = largest_differences(covariance, order, seed)
+    largest = largest_differences(covariance, order, seed, draws)
     p = np.ones(len(scores))
-    p[order] = step_down(statistics[order], largest)
-    critical = special.ndtr(-np.quantile(largest[-1], LEVEL))
+    p[order] = step_down(statistics[order], largest, is_few[order])
+    critical = _critical(largest[-1], len(scores) * (len(scores) - 1) // 2)[is_few.astype(int)]
     half = -special.stdtrit(degrees, critical) * error
-    half[half > _WIDEST] = np.nan
+    half[(half > _WIDEST) | (critical < least)] = np.nan
     low = np.where((p < 1 - LEVEL) & (gaps - half < 0), 0.0, gaps - half)
     return CandidateComparison(scores, p, error, low, gaps + half)
 
 
-def _normal_scores(gaps: F64, error: F64, degrees: F64) -> F64:
-    """Return the normal quantiles (C,) of the same two-sided p as the t statistics `gaps / error`."""
+def _critical(largest: F32 | F64, differences: int) -> F64:
+    """Return the tail (one side) of an interval that holds for several differences at once: by draws, and by Bonferroni.
+
+    `largest` (draws,) are the largest standardised differences of Gaussian draws.
+    """
+    return np.array([special.ndtr(-np.quantile(largest, LEVEL)), (1 - LEVEL) / (2 * differences)])
+
+
+def _normal_scores(gaps: F64, error: F64, degrees: F64, least: float) -> F64:
+    """Return the normal quantiles (C,) of the same two-sided p as the t statistics `gaps / error`; no tail is below `least`."""
     t = np.divide(gaps, error, out=np.where(gaps > _SAME, np.inf, 0.0), where=error > 0)
-    tail = np.maximum(special.stdtr(degrees, -t), np.finfo(np.float64).tiny)
+    tail = np.maximum(special.stdtr(degrees, -t), least)
     quantiles: F64 = -special.ndtri(tail)
     return quantiles
 
@@ -112,39 +128,44 @@ def _by_statistic(statistics: F64, best: int) -> list[int]:
     return [best, *(index for index in order if index != best)]
 
 
-def largest_differences(covariance: F64, order: list[int], seed: int) -> F64:
-    """Return, for Gaussian draws, the largest standardised difference among the first k candidates of `order`.
+def largest_differences(covariance: F64, order: list[int], seed: int, count: int = _DRAWS) -> F32:
+    """Return, for `count` Gaussian draws, the largest standardised difference among the first k candidates of `order`.
 
     Returns:
-        (C, draws): row k - 1 is that of the first k candidates, so row 0 is 0. Pairs that never differ don't count.
+        float32 (C, draws): row k - 1 is that of the first k candidates, so row 0 is 0. Pairs that never differ don't count.
     """
-    count = len(order)
     values, vectors = np.linalg.eigh(covariance[np.ix_(order, order)])
     root = vectors * np.sqrt(np.maximum(values, 0.0))
-    draws = root @ np.random.default_rng(seed).standard_normal((count, _DRAWS))
+    draws = (root @ np.random.default_rng(seed).standard_normal((len(order), count))).astype(np.float32)
     square = root @ root.T
-    largest = np.zeros((count, _DRAWS))
-    for k in range(1, count):
-        variance = square.diagonal()[:k] + square[k, k] - 2 * square[k, :k]
-        differs = variance > max(_SAME * square[k, k], _SAME**2)
-        largest[k] = largest[k - 1]
-        if differs.any():
-            gaps = np.abs(draws[:k][differs] - draws[k]) / np.sqrt(variance[differs])[:, None]
-            np.maximum(largest[k], gaps.max(axis=0), out=largest[k])
+    variance = np.add.outer(square.diagonal(), square.diagonal()) - 2 * square
+    differs = variance > np.maximum(_SAME * square.diagonal(), _SAME**2)[:, None]
+    weights = np.divide(1.0, np.sqrt(np.maximum(variance, 0.0)), out=np.zeros_like(variance), where=differs)
+    weights = weights.astype(np.float32)
+    largest = np.zeros((len(order), count), np.float32)
+    for at in range(0, count, _BLOCK):
+        block, out = draws[:, at : at + _BLOCK], largest[:, at : at + _BLOCK]
+        for k in range(1, len(order)):
+            gaps = block[:k] - block[k]
+            np.abs(gaps, out=gaps)
+            gaps *= weights[k, :k, None]
+            np.maximum(out[k - 1], gaps.max(axis=0), out=out[k])
     return largest
 
 
-def step_down(statistics: F64, largest: F64) -> F64:
+def step_down(statistics: F64, largest: F32 | F64, is_few: NDArray[np.bool_] | None = None) -> F64:
     """Return adjusted p-values (C,) of ascending statistics (C,), the first of which is the best's own.
 
     The p of candidate k is the share of draws whose largest difference among the first k + 1 candidates reaches its
     statistic, or Bonferroni's bound for their pairs, whichever is less, but no less than the p of a later candidate.
+    Where `is_few` (C,) holds, it is the bound.
     """
     count, draws = largest.shape
     p = np.ones(count)
     for k in range(1, count):
         share = (1 + (largest[k] >= statistics[k]).sum()) / (1 + draws)
         bound = k * (k + 1) * special.ndtr(-statistics[k])  # (k + 1) k / 2 pairs, two tails
+        share = 1.0 if is_few is not None and is_few[k] else share
         p[k] = min(share, bound) if statistics[k] > 0 else 1.0
     p[1:] = np.maximum.accumulate(p[1:][::-1])[::-1]
     return p
@@ -187,9 +208,10 @@ def lead(influence: Influence, candidates: Sequence[int], baseline: int, seed: i
     draws = (vectors * np.sqrt(np.maximum(values, 0.0))) @ draws
     varies = error > _SAME
     largest = np.abs(draws[varies] / error[varies, None]).max(axis=0)
-    critical = special.ndtr(-np.quantile(largest, LEVEL))
     degrees = influence.degrees(influence.values[positions[best]] - influence.values[baseline])
+    critical = float(_critical(largest, len(positions))[int(degrees < _FEW)])
     half = float(-special.stdtrit(degrees, critical) * error[best])
+    half = np.nan if critical < influence.least_tail() else half
     return Lead(float(scores[best]), floor, gap, gap - half, gap + half)
 
 

@@ -20,6 +20,7 @@ from layerwise.probing.design import Design
 from layerwise.probing.stats import unit_sums
 
 _STEP = 1e-4  # of central differences, relative to the sums
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,16 +85,36 @@ class Influence:
     def degrees(self, values: F64) -> F64:
         """Return degrees of freedom (…) for the variance of sums of influence values (…, n) over units.
 
-        The effective number of units, (Σ m)² / Σ m² with m the sum of squares within a unit, minus 1: rows on which two
-        candidates agree don't count, and a few large units count as few. Source: Kish's effective sample size; Carter,
-        Schnepel and Steigerwald, "Asymptotic behavior of a t-test robust to cluster heterogeneity", 2017.
+        The effective number of units, (Σ m)² / Σ m² with m the variance of a unit's sum, minus 1: rows on which two
+        candidates agree don't count, and a few large units count as few. m is (1 - r) Σ v² + r (Σ |v|)² over the rows of
+        a unit, with the correlation r of its rows that gives the observed sum of squares of all units. Source: Kish's
+        effective sample size; Carter, Schnepel and Steigerwald, "Asymptotic behavior of a t-test robust to cluster
+        heterogeneity", 2017.
         """
-        squares = values.reshape(-1, values.shape[-1]) ** 2
-        sums = unit_sums(squares[..., None], self.units)[..., 0]
+        flat = values.reshape(-1, values.shape[-1])
+        parts = np.stack([flat**2, np.abs(flat), flat], axis=2)
+        by_unit = unit_sums(parts, self.units)
+        apart, alike, observed = by_unit[..., 0], by_unit[..., 1] ** 2, by_unit[..., 2] ** 2
+        excess, most = (part.sum(axis=1) - apart.sum(axis=1) for part in (observed, alike))
+        correlation = np.divide(
+            excess, most, out=np.zeros_like(most), where=most > _ROUNDING * alike.sum(axis=1)
+        )
+        correlation = np.clip(correlation, 0.0, 1.0)[:, None]
+        sums = (1 - correlation) * apart + correlation * alike
         total, squared = sums.sum(axis=1), (sums**2).sum(axis=1)
         effective = np.divide(total**2, squared, out=np.ones_like(total), where=squared > 0)
         degrees: F64 = np.maximum(effective - 1, 1.0).reshape(values.shape[:-1])
         return degrees
+
+    def least_tail(self) -> float:
+        """Return the least p (one side) that units can give: that of a sign test in which all of them agree.
+
+        Units count by their rows (Kish's effective number), so of a few large ones and many small ones only the large
+        ones count. It is 0.5 ** units, and with fewer than six units above .025.
+        """
+        sizes = np.unique(self.units, return_counts=True)[1].astype(np.float64)
+        effective = float(sizes.sum() ** 2 / (sizes**2).sum())
+        return max(float(0.5**effective), float(np.finfo(np.float64).tiny))
 
 
 def influence(
@@ -114,12 +135,12 @@ def influence(
     retrained = np.full((len(predictions), len(first), len(groups)), np.nan, np.float32)
     for index, candidate in enumerate(predictions):
         outers = design.outers[: len(candidate.predicted)]
-        counts = [scorer.counts(p, o.test) for p, o in zip(candidate.predicted, outers, strict=True)]
-        slope = gradient(
-            scorer.of_sums, sum(c.sum(axis=0) for c in counts), sum(np.abs(c).sum(axis=0) for c in counts)
+        counts = np.concatenate(
+            [scorer.counts(p, o.test) for p, o in zip(candidate.predicted, outers, strict=True)]
         )
-        for outer, outer_counts in zip(outers, counts, strict=True):
-            values[index, outer.test] += outer_counts @ slope
+        slope = gradient(scorer.of_sums, counts.sum(axis=0), np.abs(counts).sum(axis=0))
+        tested = np.concatenate([outer.test for outer in outers])
+        values[index] = np.bincount(tested, counts @ slope, len(groups))
         repeats = 1 + outers[-1].repeat
         if not candidate.held_out:
             retrained[index] = 0.0

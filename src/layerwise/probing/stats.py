@@ -73,7 +73,8 @@ def unit_sums(values: F64, units: npt.NDArray[np.int64]) -> F64:
     _, unit_index = np.unique(units, return_inverse=True)
     order = np.argsort(unit_index, kind="stable")
     starts = np.flatnonzero(np.diff(unit_index[order], prepend=-1))
-    return np.add.reduceat(values[:, order], starts, axis=1)
+    ordered = values[:, order]
+    return ordered if len(starts) == len(units) else np.add.reduceat(ordered, starts, axis=1)
 
 
 def _percentiles(samples: F64, level: float) -> F64:
