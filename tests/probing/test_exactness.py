@@ -90,7 +90,7 @@ def learned_objective(values: Array, x: torch.Tensor, y: torch.Tensor, C: float)
     mixed = (torch.softmax(mix, 0)[:, None] * x).sum(1)
     logits = mixed @ weights.view(classes, -1).T + bias
     loss = C * torch.nn.functional.cross_entropy(logits, y, reduction="sum") + 0.5 * (weights**2).sum()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert point.grad is not None
     return loss.item(), point.grad.numpy()
 

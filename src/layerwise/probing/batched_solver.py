@@ -8,7 +8,7 @@ Each fit standardises its features by the rows of its own mask. That is an affin
 (and so are the weights of a mix), and the shared matrix isn't copied for each fit.
 
 What would go wrong otherwise: with the statistics of all rows, test rows would leak into training. Fits from zero at each
-C would take most of their steps twice, so each C starts from the solution of the stronger one; a family of fits that
+C would take most of their steps twice, so each C starts from where the solutions of the stronger ones lead; a family of fits that
 select their C together ends there as soon as weaker regularisation no longer helps.
 
 Several labels per row are as many logistic regressions, one against the rest, with one C.
@@ -125,6 +125,7 @@ class Solver:
                 for index, solver in enumerate(solvers):
                     step = (c_index + index / len(solvers)) / (last + 1)
                     on_begin(solver.batch.numpy(), c_index, (batch[0] + len(batch) * step) / len(fits.train))
+                    solver.extrapolate()
                     if isinstance(solver, FeatureBatch):
                         solver.mix_evenly()
                     yield solver.solve(c_index, C, tolerance if last in (c_index, len(CS) - 1) else CHOOSING)

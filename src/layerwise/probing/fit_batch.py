@@ -63,6 +63,7 @@ class FitBatch(ABC):
         self.columns, self.is_softmax = fits.columns, fits.columns > 1 and not fits.several
         self.parameters = torch.zeros(len(batch), self.size, dtype=torch.float32)
         self.curve = self._set_biases()
+        self.before_last, self.count_solved = self.parameters, 0
 
     @property
     @abstractmethod
@@ -100,12 +101,19 @@ class FitBatch(ABC):
         return any(unfinished)
 
     def _select(self, mask: Tensor) -> None:
-        for name in ("batch", "count", "share", "targets", "mean", "scale", "parameters", "curve"):
+        for name in ("batch", "count", "share", "targets", "mean", "scale", "parameters", "curve", "before_last"):
             setattr(self, name, getattr(self, name)[mask])
 
     @abstractmethod
     def start_at(self, parameters: Tensor) -> None:
         """Start from `Scores.parameters` (f, …) of similar fits."""
+
+    def extrapolate(self) -> None:
+        """Start the next C where the solutions of the last two lead to: C grows by equal factors, they by similar steps."""
+        last = self.parameters.clone()
+        if self.count_solved > 1:
+            self.parameters = 2 * last - self.before_last
+        self.before_last, self.count_solved = last, self.count_solved + 1
 
     def solve(self, c_index: int, C: float, tolerance: float) -> Scores:
         """Return the scores of all rows at one C, starting from `parameters`."""
