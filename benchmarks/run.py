@@ -16,6 +16,7 @@ SCRIPTS = (
     "others",
     "probe",
     "probe_classes",
+    "probe_cost",
     "analyze",
     "page",
     "together",

@@ -32,7 +32,7 @@ MARGIN = 0.05
 _ERRORS = 3.3
 _SHRINKAGE = (1e-3, 1e-2, 1e-1, 1.0)  # of the within-class covariance, towards its mean eigenvalue
 _WIDEST = 1536  # wider features are replaced by this many of their first principal directions
-_COSTLY = 2e12  # multiplications of one step of all fits of all candidates, from which a coarse pass pays
+_COSTLY = 1e11  # multiplications of one step of all fits of all candidates, from which a coarse pass pays
 _LEAST_ROWS = 5  # per class
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,8 +20,31 @@ _LEAST = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class TimeEstimate:
+    """Seconds that a probe takes, estimated from `fits` fits of a layer."""
+
+    seconds: float
+    fits: int
+    layer: str
+
+
 def estimate(run: ProbeRun, candidates: Sequence[Candidate], weight: float) -> Message | None:
-    """Return the estimated duration of the fits in words; `None` for a problem that takes seconds.
+    """Return the estimated duration of the fits in words; `None` for a problem that takes seconds. See `time_estimate`."""
+    expected = time_estimate(run, candidates, weight)
+    if expected is None:
+        return None
+    return Message(
+        "note.estimate",
+        duration=duration(expected.seconds),
+        candidates=len(candidates),
+        n=expected.fits,
+        layer=expected.layer,
+    )
+
+
+def time_estimate(run: ProbeRun, candidates: Sequence[Candidate], weight: float) -> TimeEstimate | None:
+    """Return the estimated duration of the fits; `None` for a problem that takes seconds.
 
     The time of fits grows linearly with their rows, and each batch takes some time by itself. Both are measured, on the
     inner fits of one and of several outer fits of the layer of medium depth.
@@ -48,10 +72,7 @@ def estimate(run: ProbeRun, candidates: Sequence[Candidate], weight: float) -> M
     if len(timed) > 1 and seconds[1] > seconds[0]:
         slope = (seconds[1] - seconds[0]) / (rows[1] - rows[0])
     total = (seconds[0] + slope * (float(fits.train.sum()) - rows[0])) * weight / time_of(layer)
-    count = sum(map(len, timed))
-    return Message(
-        "note.estimate", duration=duration(total), candidates=len(candidates), n=count, layer=layer.name
-    )
+    return TimeEstimate(total, sum(map(len, timed)), layer.name)
 
 
 def _seconds(run: ProbeRun, solver: Fitter, numbers: I64) -> float:

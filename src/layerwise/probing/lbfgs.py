@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(numbers of problems (a,), parameters (a, size)) -> values (a,), gradients (a, size)"""
-Precondition = Callable[[Tensor, Tensor], Tensor]
-"""(numbers of problems (a,), vectors (a, size)) -> vectors (a, size): approximate inverse Hessian times vector"""
-EXACT = 1e-6
+Point = tuple[Tensor, Tensor, Tensor]
+"""values (a,), gradients (a, size), preconditioned gradients (a, size): approximate inverse Hessians times gradients"""
+Evaluate = Callable[[Tensor, Tensor], Point]
+"""(numbers of problems (a,), parameters (a, size)) -> their points"""
+# The estimate of the distance to the minimum is up to ten times too small, so this is 1e-6 of the least value.
+EXACT = 1e-7
 _ARMIJO = 1e-4
 _SHRINK = 0.35
 _MIN_VALUE = 1e-3  # float32 sums of losses can't resolve smaller values
@@ -65,14 +66,16 @@ class _State:
 
 def minimise(
     evaluate: Evaluate,
-    precondition: Precondition,
+    numbers: Tensor,
     start: Tensor,
     *,
     tolerance: float = EXACT,
     max_evaluations: int = 200,
     memory: int = 8,
-) -> Tensor:
-    """Return the minimisers (problems, size) of smooth problems, each started from its row of `start`.
+) -> tuple[Tensor, Tensor]:
+    """Return the minimisers (problems, size) of smooth problems, and whether each has ended within the tolerance.
+
+    `numbers` (problems,) are those that `evaluate` knows them by; each starts from its row of `start`.
 
     A problem ends when half its squared Newton decrement, estimated with the preconditioner (about how far its
     value is above the minimum), is below `tolerance` times its value (at most 1), or after `max_evaluations`.
@@ -80,26 +83,23 @@ def minimise(
 
     Source: Liu and Nocedal 1989, the two-loop recursion; steps backtrack until Armijo's condition holds.
     """
-    result = start.clone()
-    number = torch.arange(len(start))
-    value, gradient = evaluate(number, result)
-    state = _begin(number, result.clone(), value, gradient, precondition, memory)
+    result, is_finished = start.clone(), torch.ones(len(start), dtype=torch.bool)
+    state = _begin(torch.arange(len(start)), result.clone(), evaluate(numbers, result), memory)
     for _ in range(max_evaluations):
         unfinished = -0.5 * state.slope > tolerance * state.value.clamp(_MIN_VALUE, 1.0)
         if not bool(unfinished.all()):
             result[state.number] = state.x
             state.keep(unfinished)
         if not len(state.number):
-            return result
-        _advance(state, evaluate, precondition)
+            return result, is_finished
+        _advance(state, numbers, evaluate)
     result[state.number] = state.x
-    return result
+    is_finished[state.number] = False
+    return result, is_finished
 
 
-def _begin(
-    number: Tensor, x: Tensor, value: Tensor, gradient: Tensor, precondition: Precondition, memory: int
-) -> _State:
-    preconditioned = precondition(number, gradient)
+def _begin(number: Tensor, x: Tensor, point: Point, memory: int) -> _State:
+    value, gradient, preconditioned = point
     slope = -(preconditioned * gradient).sum(1)
     ones = torch.ones(len(x), dtype=x.dtype)
     return _State(
@@ -120,10 +120,10 @@ def _begin(
     )
 
 
-def _advance(state: _State, evaluate: Evaluate, precondition: Precondition) -> None:
+def _advance(state: _State, numbers: Tensor, evaluate: Evaluate) -> None:
     """Try one step of every problem; accept it where it lowers the value enough, else shorten it."""
     x = state.x + state.step[:, None] * state.direction
-    value, gradient = evaluate(state.number, x)
+    value, gradient, preconditioned = evaluate(numbers[state.number], x)
     # In float32 the difference of two values this close is rounding, so the step is accepted.
     slack = 1e-6 * state.value.abs().clamp_min(1e-3)
     sufficient = value <= state.value + _ARMIJO * state.step * state.slope + slack
@@ -131,7 +131,6 @@ def _advance(state: _State, evaluate: Evaluate, precondition: Precondition) -> N
     moved = (sufficient & torch.isfinite(value))[:, None]
     step = torch.where(moved, x - state.x, 0.0)
     change = torch.where(moved, gradient - state.gradient, 0.0)
-    preconditioned = precondition(state.number, gradient)
     preconditioned_change = torch.where(moved, preconditioned - state.preconditioned, 0.0)
     state.x = torch.where(moved, x, state.x)
     state.value = torch.where(moved[:, 0], value, state.value)
@@ -139,7 +138,7 @@ def _advance(state: _State, evaluate: Evaluate, precondition: Precondition) -> N
     state.preconditioned = torch.where(moved, preconditioned, state.preconditioned)
     _remember(state, step, change, preconditioned_change)
     direction = -_two_loops(state)
-    slope = (direction * state.gradient).sum(1)
+    slope = _products(direction, state.gradient)
     slope = torch.where(stuck, 0.0, slope)  # a slope of 0 ends the problem
     renewed = moved[:, 0] | stuck
     state.direction = torch.where(renewed[:, None], direction, state.direction)
@@ -148,14 +147,14 @@ def _advance(state: _State, evaluate: Evaluate, precondition: Precondition) -> N
 
 
 def _remember(state: _State, step: Tensor, change: Tensor, preconditioned_change: Tensor) -> None:
-    product = (step * change).sum(1)
-    useful = product > 1e-10 * (change * change).sum(1).clamp_min(1e-30)
+    product = _products(step, change)
+    useful = product > 1e-10 * _products(change, change).clamp_min(1e-30)
     state.curvature.append(torch.where(useful, 1.0 / product.clamp_min(1e-30), 0.0))
     state.steps.append(step)
     state.changes.append(change)
     state.preconditioned_changes.append(preconditioned_change)
     # By how much the preconditioner overestimates the curvature along this step.
-    ratio = product / (change * preconditioned_change).sum(1).clamp_min(1e-30)
+    ratio = product / _products(change, preconditioned_change).clamp_min(1e-30)
     state.scale = torch.where(useful & (ratio > 0), ratio, state.scale)
     for history in (state.steps, state.changes, state.preconditioned_changes, state.curvature):
         del history[: -state.memory]
@@ -168,14 +167,19 @@ def _two_loops(state: _State) -> Tensor:
         *map(reversed, (state.steps, state.changes, state.preconditioned_changes, state.curvature)),
         strict=True,
     ):
-        share = rho * (step * vector).sum(1)
-        vector.sub_(share[:, None] * change)
-        preconditioned.sub_(share[:, None] * preconditioned_change)
+        share = rho * _products(step, vector)
+        vector.addcmul_(share[:, None], change, value=-1)
+        preconditioned.addcmul_(share[:, None], preconditioned_change, value=-1)
         shares.append(share)
     preconditioned.mul_(state.scale[:, None])
     for step, change, rho, share in zip(
         state.steps, state.changes, state.curvature, reversed(shares), strict=True
     ):
-        back = rho * (change * preconditioned).sum(1)
-        preconditioned.add_((share - back)[:, None] * step)
+        back = rho * _products(change, preconditioned)
+        preconditioned.addcmul_((share - back)[:, None], step)
     return preconditioned
+
+
+def _products(a: Tensor, b: Tensor) -> Tensor:
+    """Return the inner products (problems,) of vectors (problems, size), without a copy."""
+    return torch.bmm(a[:, None], b[:, :, None])[:, 0, 0]
