@@ -1,9 +1,8 @@
-"""`make results`: tuning minilm end to end, beside heads on its layers; rewrites two parts of docs/results.md.
+"""`make results`: tuning minilm end to end, beside heads on its layers; rewrites its parts of docs/results.md.
 
 First what each way scores on the same test rows after the same training rows, and what it costs: every command in a
 process of its own, with one thread. Then which layers the tuning has changed: the layers before and after, compared by
-`analyze --against`, and the score of each by `probe --quick`. With names of tasks as arguments, only those are run, and
-nothing is written.
+`analyze --against`, and the score of each by `probe --quick`. With names of tasks as arguments, only those.
 """
 
 import json
@@ -19,6 +18,7 @@ from tuning_runs import BUILD, DESIGNS, MINILM, SEEDS, Cost, Design, answers_of,
 
 from layerwise._util.versions import versions
 from layerwise.figures.markdown import table
+from layerwise.layers import short_mix
 
 LAST = "6"
 MEASURE = "against_debiased_cka"
@@ -26,28 +26,38 @@ MEASURE = "against_debiased_cka"
 
 @dataclass(frozen=True)
 class Way:
-    """A way from labelled texts to answers: the counts of the test texts per seed, and the costs of one seed."""
+    """A way from labelled texts to answers: the counts of the test texts per seed, and the cost of one seed.
+
+    The cost is that of everything: starting Python, loading the model, training, and the answers for the test texts.
+    """
 
     name: str
     seeds: list[Counts]
     trained: int
-    training: Cost
-    applying: Cost | None
+    cost: Cost
     note: str = ""
 
 
 def main(names: Sequence[str]) -> int:
     """Run, print, and put the tables in their places."""
+    unknown = set(names) - {design.name for design in DESIGNS}
+    if unknown:
+        print(f"no task {sorted(unknown)}; there are {[design.name for design in DESIGNS]}", file=sys.stderr)
+        return 2
     if not SHARED.exists():
         print(f"left out: {SHARED} isn't there", file=sys.stderr)
         return 0
-    designs = [design for design in DESIGNS if not names or design.name in names]
-    costs = [costs_part(design, BUILD) for design in designs]
-    moved = [moved_part(design, BUILD) for design in designs]
-    print("\n\n".join([*costs, *moved]))
-    if not names:
-        for part, texts in (("tuning", costs), ("moved", moved)):
-            put(part, "\n\n".join(texts), versions(), command="python benchmarks/tuning.py")
+    for design in DESIGNS:
+        if not names or design.name in names:
+            for part, text in (("tuning", costs_part), ("moved", moved_part)):
+                told = text(design, BUILD)
+                print(told, end="\n\n", flush=True)
+                put(
+                    f"{part}-{design.name}",
+                    told,
+                    versions(),
+                    command=f"python benchmarks/tuning.py {design.name}",
+                )
     return 0
 
 
@@ -69,9 +79,8 @@ def costs_part(design: Design, folder: Path, model: str = MINILM) -> str:
         "trained numbers",
         "processor s",
         "peak MB",
-        "processor s of applying",
     )
-    return f"**{design.title}.** {said}\n\n{table(header, rows)}\n\n{notes}".strip()
+    return f"**{design.title}**: {said}\n\n{table(header, rows)}\n\n{notes}".strip()
 
 
 def _heads(design: Design, sources: Mapping[str, Path], folder: Path, model: str) -> Iterator[Way]:
@@ -87,7 +96,7 @@ def _heads(design: Design, sources: Mapping[str, Path], folder: Path, model: str
         folder, f"{design.name}-probe-cost",
         "probe", dataset, *design.kind, "--quick", "--no-codelength", "--out", probe, "--json",
     )  # fmt: skip
-    advised = json.loads(printed)["advice"]["best"]
+    advised = short_mix(json.loads(printed)["advice"]["best"])
     for name, mix, before in (
         (f"head on {LAST}", ["--mix", LAST], extracting),
         (f"head on {advised}, which `probe` advised", ["--mix-from", probe], extracting + probing),
@@ -106,8 +115,7 @@ def _heads(design: Design, sources: Mapping[str, Path], folder: Path, model: str
             name,
             [counts_of_texts(gold, answers_of(design, answers))],
             _numbers(head),
-            before + fitting,
-            applying,
+            before + fitting + applying,
         )
 
 
@@ -122,7 +130,7 @@ def _numbers(head: Path) -> int:
 
 
 def _tuned(design: Design, sources: Mapping[str, Path], folder: Path, model: str) -> Way:
-    """Return the tuned models of all seeds; their costs are the mean seconds, and include the test rows."""
+    """Return the tuned models of all seeds; the cost is the mean of their seconds, and the largest peak."""
     seeds, lenient, costs, parameters = [], [], [], 0
     for seed in SEEDS:
         tuned, parameters, cost = tune(design, sources["both"], folder, seed, model)
@@ -136,7 +144,7 @@ def _tuned(design: Design, sources: Mapping[str, Path], folder: Path, model: str
     note = f"The tuned models of seeds {', '.join(map(str, SEEDS))} score {scores}."
     if design.tags:
         note += f" With spans that may begin with I, their mean is {paired.mean(lenient):.3f}."
-    return Way("tuned end to end", seeds, parameters, cost, None, note)
+    return Way("tuned end to end", seeds, parameters, cost, note)
 
 
 def _row(way: Way, tuned: Way, paired: Paired) -> list[str]:
@@ -151,9 +159,8 @@ def _row(way: Way, tuned: Way, paired: Paired) -> list[str]:
         interval(paired.interval(way.seeds)),
         *against,
         f"{way.trained:,}",
-        f"{way.training.seconds:,.0f}",
-        f"{way.training.peak:,.0f}",
-        f"{way.applying.seconds:,.0f}" if way.applying else "within",
+        f"{way.cost.seconds:,.0f}",
+        f"{way.cost.peak:,.0f}",
     ]
 
 
@@ -171,7 +178,7 @@ def moved_part(design: Design, folder: Path, model: str = MINILM) -> str:
         printed, _ = layerwise(
             folder, f"{dataset.stem}-probe",
             "probe", dataset, *design.kind, "--split", "split", "--quick", "--no-codelength",
-            "--mix", "concat(all)", "--out", folder / f"{dataset.stem}-probe", "--json",
+            "--mix", LAST, "--out", folder / f"{dataset.stem}-probe", "--json",
         )  # fmt: skip
         scores[when] = {candidate["mix"]: candidate for candidate in json.loads(printed)["candidates"]}
     printed, _ = layerwise(
@@ -179,7 +186,7 @@ def moved_part(design: Design, folder: Path, model: str = MINILM) -> str:
         "analyze", folder / f"{design.name}-before.lw", "--against", folder / f"{design.name}-after.lw",
         "--measure", MEASURE, "--out", folder / f"{design.name}-against", "--json",
     )  # fmt: skip
-    return f"**{design.title}.**\n\n{moved_table(json.loads(printed), scores, design.metric)}"
+    return f"**{design.title}**\n\n{moved_table(json.loads(printed), scores, design.metric)}"
 
 
 def moved_table(analysis: Mapping[str, Any], scores: Mapping[str, Mapping[str, Any]], metric: str) -> str:

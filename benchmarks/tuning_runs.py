@@ -80,7 +80,10 @@ class Design:
         contents = {**parts, "both": [*parts["train"], *parts["test"]]}
         paths = {name: folder / f"{self.name}-{name}.jsonl" for name in contents}
         for name, path in paths.items():
-            path.write_text("".join(json.dumps(record) + "\n" for record in contents[name]), encoding="utf-8")
+            lines = "".join(json.dumps(record) + "\n" for record in contents[name])
+            # What another run may be reading stays as it is.
+            if not path.exists() or path.read_text(encoding="utf-8") != lines:
+                path.write_text(lines, encoding="utf-8")
         return paths
 
 
