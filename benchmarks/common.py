@@ -55,12 +55,18 @@ class Goal:
         return Figure(self.what, self.value, self.unit, self.most)
 
 
+def machine() -> dict[str, str]:
+    """Return what `layerwise env` says of this machine."""
+    if not _env:
+        # In a process of its own: this one stays small, without torch, for those who measure memory.
+        command = [sys.executable, "-m", "layerwise", "env", "--json"]
+        _env.update(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    return _env
+
+
 def heading(title: str, *packages: str) -> None:
     """Print what is measured, when, with which versions (of `packages` too), and on which machine."""
-    # In a process of its own: this one stays small, without torch, for those who measure memory.
-    command = [sys.executable, "-m", "layerwise", "env", "--json"]
-    env = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    _env.update(env)
+    env = machine()
     load = f", load average {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
     print(title)
     print(", ".join([*(f"{name} {env[name]}" for name in _VERSIONS), *map(_version, packages)]))
@@ -156,8 +162,10 @@ def write_jsonl(path: Path, texts: Sequence[str]) -> Path:
     return path
 
 
-def put(name: str, text: str, versions: Mapping[str, str], seed: int = 0) -> None:
-    """Put a text, with date, versions and seed, between the two marks of `name` in docs/results.md.
+def put(
+    name: str, text: str, versions: Mapping[str, str], seed: int = 0, command: str = "make results"
+) -> None:
+    """Put a text, with date, versions, seed, processor and command, between the marks of `name` in docs/results.md.
 
     What stands around them is written by hand.
     """
@@ -168,6 +176,8 @@ def put(name: str, text: str, versions: Mapping[str, str], seed: int = 0) -> Non
     if not found or not closed:
         raise SystemExit(f"{_RESULTS} lacks the lines {begin} and {end}, between which the text goes")
     made = f"{datetime.now(UTC):%Y-%m-%d}, " + ", ".join(f"{library} {v}" for library, v in versions.items())
-    whole = f"{before}{begin}\n{text}\n\nMade {made}, seed {seed}, by `make results`.\n{end}{after}"
+    env = machine()
+    made += f", seed {seed}, {env['processor']} ({env['vector instructions']}, {env['cores']} cores)"
+    whole = f"{before}{begin}\n{text}\n\nMade {made}, by `{command}`.\n{end}{after}"
     _RESULTS.write_text(whole, encoding="utf-8")
     print(f"written to {_RESULTS.relative_to(ROOT)}")

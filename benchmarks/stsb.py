@@ -43,7 +43,7 @@ def main() -> int:
         f"is {last - ELSEWHERE:+.4f}."
     )
     print(note)
-    put("stsb.py", f"{_markdown(rows)}\n\n{note}", versions())
+    put("stsb.py", f"{_markdown(rows)}\n\n{note}", versions(), command="python benchmarks/stsb.py")
     return 0
 
 

@@ -127,7 +127,7 @@ def _probe(task: Task) -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, f"{task.name}.jsonl")
         with source.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in _records(task))
+            file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records(task))
         dataset = lw.extract(source, Path(folder, "dataset"), **{"level": "text", **task.making})
         split = "split" if "train" in task.files else None
         out = Path(folder, "probe")
@@ -135,10 +135,12 @@ def _probe(task: Task) -> None:
         shutil.copy(out / "probe.svg", FIGURES / f"{task.name}.svg")
     result = found.to_json()
     figure = f"![Scores of {task.name} along the layers](figures/{task.name}.svg)"
-    put(task.name, f"{probe_body(result, '####')}\n\n{figure}", result["versions"], result["seed"])
+    command = f"python benchmarks/tasks.py {task.name}"
+    put(task.name, f"{probe_body(result, '####')}\n\n{figure}", result["versions"], result["seed"], command)
 
 
-def _records(task: Task) -> Iterator[Record]:
+def records(task: Task) -> Iterator[Record]:
+    """Yield every row of a task's corpus: its text or its words, its columns, and its part of the split."""
     for part, name in task.files.items():
         for example in open_corpus(SHARED / name, **task.reading):
             said = {"text": example.text} if example.words is None else {"words": example.words}
