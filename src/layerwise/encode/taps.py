@@ -75,7 +75,7 @@ def find_taps(model: nn.Module, forward: Callable[[], Any]) -> list[Tap] | None:
         for handle in handles:
             handle.remove()
     taps = [_tap(state, calls) for state in states]
-    if taps[0] is None and len(taps) > 1 and taps[1] is not None:
+    if len(taps) > 1 and taps[0] is None and taps[1] is not None:
         block = taps[1].module
         if block in first_inputs and _same(first_inputs[block], states[0]):
             taps[0] = Tap(block, 0, of_input=True)
