@@ -68,7 +68,7 @@ def main() -> None:
                 for process in list(processes.values())[:: -1 if number % 2 else 1]:
                     process.run()
     processes = quick | slow
-    rows = [("process", "seconds", "fastest", "slowest", "processor seconds")]
+    rows: list[tuple[str, ...]] = [("process", "seconds", "fastest", "slowest", "processor seconds")]
     rows += [
         (
             title,
