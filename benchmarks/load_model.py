@@ -101,7 +101,9 @@ def main() -> None:
 
 
 def _show_times(measured: dict[str, list[dict[str, float]]]) -> None:
-    rows = [("shape", "load", "seconds", "comparison", "share", "processor s", "comparison", "share")]
+    rows: list[tuple[str, ...]] = [
+        ("shape", "load", "seconds", "comparison", "share", "processor s", "comparison", "share")
+    ]
     for shape, runs in measured.items():
         for load in ("first", "again"):
             cells = []
@@ -114,7 +116,9 @@ def _show_times(measured: dict[str, list[dict[str, float]]]) -> None:
 
 
 def _show_memory(measured: dict[str, list[dict[str, float]]]) -> None:
-    rows = [("shape", "weights, MB", "resident added, MB", "not of files, MB", "peak added, MB")]
+    rows: list[tuple[str, ...]] = [
+        ("shape", "weights, MB", "resident added, MB", "not of files, MB", "peak added, MB")
+    ]
     for shape, runs in measured.items():
         names = ("weights", "resident added", "not of files added", "peak added")
         if "peak added" in runs[0]:

@@ -126,11 +126,11 @@ def test_a_difference_in_any_block_is_seen(
     folder = make_causal("llama", tmp_path, num_hidden_layers=4)
     packed = attention.packed_attention
 
-    def mixed(module: Any, *arguments: Any, lw_runs: attention.Runs, **settings: Any) -> Any:
+    def mixed(module: Any, query: torch.Tensor, *arguments: Any, **settings: Any) -> Any:
         if module.layer_idx == block:
-            lw_runs.calls += 1
-            lw_runs = attention.Runs([(1, arguments[0].shape[2])], causal=True)
-        return packed(module, *arguments, lw_runs=lw_runs, **settings)
+            settings["lw_runs"].calls += 1
+            settings["lw_runs"] = attention.Runs([(1, query.shape[2])], causal=True)
+        return packed(module, query, *arguments, **settings)
 
     monkeypatch.setattr(attention, "packed_attention", mixed)
     try:
