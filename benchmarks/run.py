@@ -8,6 +8,7 @@ import history
 
 SCRIPTS = (
     "startup",
+    "load_model",
     "storage",
     "memory",
     "disk",

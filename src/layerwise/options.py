@@ -267,7 +267,9 @@ class BenchOptions(ModelOptions):
     """What is measured, and how often."""
 
     shape: str | None = option(
-        None, "use random weights of this shape instead of a model", choices=("bert-base",)
+        None,
+        "use random weights of this shape (12 blocks, width 768) instead of a model",
+        choices=("bert-base", "llama-base", "qwen3-base"),
     )
     texts: int = option(256, "number of texts to encode", metavar="N", kind="integer")
     rounds: int = option(3, "number of rounds; the median is reported", metavar="N", kind="integer")

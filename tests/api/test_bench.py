@@ -2,11 +2,15 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from layerwise.api.bench import bench
+from layerwise.extraction.speed import SHAPES
+from layerwise.options import BenchOptions
 
 
 @pytest.mark.usefixtures("quick_ceilings")
@@ -29,3 +33,26 @@ def test_other_libraries_that_are_broken_here_are_left_out_and_named(
         needed = speed.tokens_per_s * found.flop_per_token / blocks
         assert speed.of_ceiling == pytest.approx(needed / 1e9 / found.ceilings["fp32"]), way
         assert speed.against_loop == pytest.approx(speed.tokens_per_s / loop.tokens_per_s), way
+
+
+@pytest.mark.parametrize(("shape", "family"), SHAPES.items())
+def test_shapes_are_of_12_blocks_and_width_768(
+    shape: str, family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the weights, which take seconds to draw."""
+    from transformers import AutoConfig, AutoModel
+
+    from layerwise.encode import hf
+    from layerwise.encode.checkpoint import find_checkpoint
+
+    class Described:
+        def __init__(self, config: Any) -> None:
+            self.save_pretrained = config.save_pretrained
+
+    monkeypatch.setattr(AutoModel, "from_config", Described)
+    hf.save_random(tmp_path, find_checkpoint("minilm"), family)
+    config = AutoConfig.from_pretrained(tmp_path)
+    assert (config.model_type, config.num_hidden_layers, config.hidden_size) == (family, 12, 768)
+    assert config.vocab_size == 30522
+    options = {field.name: field for field in fields(BenchOptions)}
+    assert shape in options["shape"].metadata["choices"]

@@ -586,7 +586,7 @@ def test_bench_of_a_source(reviews: Path, run: Run, tiny: list[str]) -> None:
     [
         (["--texts", "0"], "--texts 0"),
         (["--rounds", "-1"], "--rounds -1"),
-        (["--shape", "huge"], "--shape huge isn't known; there is bert-base"),
+        (["--shape", "huge"], "--shape huge isn't known; there is bert-base, llama-base, qwen3-base"),
         (["--source", "nowhere.txt"], "nowhere.txt doesn't exist"),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 import layerwise as lw
 from layerwise.cli.main import main
 from layerwise.errors import DatasetError, HeadError, RequestError
+from layerwise.page.content import facts
 from st_folders import make_folder, write
 
 PROMPTS = {"query": "query: ", "passage": "passage: "}
@@ -58,6 +59,7 @@ def test_a_dataset_records_its_prompt(
         True,
     )
     assert named.sha256 == given.sha256, "the name of the prompt changed the dataset"
+    assert (facts(named)["prompt"], facts(plain)["prompt"]) == ("query: ", None)
     assert usual.sha256 == (plain if default is None else named).sha256
     assert np.abs(named.stack() - expected(folder, TEXTS, prompt="query: ")).max() <= 1e-5
     assert np.abs(plain.stack() - expected(folder, TEXTS, prompt="")).max() <= 1e-5

@@ -777,6 +777,7 @@ def test_text_of_users_is_shown_and_never_run(show: Show) -> None:
         "pool": HOSTILE[3],
         "dtype": HOSTILE[3],
         "source": HOSTILE,
+        "prompt": "query: <b>",
     }
     data["versions"] = {text: text for text in HOSTILE}
     opened = show(data)
@@ -796,6 +797,7 @@ def test_text_of_users_is_shown_and_never_run(show: Show) -> None:
     body = opened.text("body")
     for text in (*HOSTILE[:5], *HOSTILE[6:7], *HOSTILE[10:]):
         assert text in body
+    assert "the prompt “query: <b>” before each text" in body
     assert "\\u001b[31mred" in body
     assert "\\u202egnp.exe" in body
     assert "\ufffd surrogate \ufffd" in body

@@ -25,7 +25,8 @@ def bench(
 
     Args:
         model: a name for `load_encoder`.
-        shape: `bert-base`: random weights in this shape instead of a model, with minilm's tokenizer.
+        shape: `bert-base`, `llama-base` or `qwen3-base`, each of 12 blocks and width 768: random weights in this shape
+            instead of a model, with minilm's tokenizer.
         source: a corpus; the documentation strings of Python's standard library by default.
         texts: the number of texts, sampled with a fixed seed.
         rounds: the number of rounds; every way runs once per round, and its median counts.

@@ -25,10 +25,11 @@ from layerwise.array_types import I64
 from layerwise.encode import forwards, hf, int8, linear, model_state
 from layerwise.encode.attention import NAME, NARROW, Runs, head_size
 from layerwise.encode.batches import Batch, LayerSets, Packing, Sequences, batches
-from layerwise.encode.compare import Comparison, plain_layers
+from layerwise.encode.compare import Comparison
 from layerwise.encode.first_block import NamedTensors, block_inputs
 from layerwise.encode.probes import Probes
-from layerwise.encode.taps import Collected, Forward, OnLayer, Taps, find_taps
+from layerwise.encode.references import plain_layers, read_references
+from layerwise.encode.taps import Collected, Forward, OnLayer, Taps
 from layerwise.encode.thread_invariance import make_thread_invariant
 from layerwise.encode.transfer import to_device
 from layerwise.errors import ModelError
@@ -82,14 +83,15 @@ class Engine:
         self.products = "torch"
         self._unpackable_tokens: I64 = np.empty(0, dtype=np.int64)
         comparison = Comparison(loaded.model, probes, name)
-        self.blocks, self.width, self.causal = comparison.blocks, comparison.width, comparison.causal
+        references = comparison.references
+        self.blocks, self.width, self.causal = references.blocks, references.width, references.causal
         if self.causal:
             hf.without_cache(self._model)
-        hf.use_linear_layers(self._model)
         if self.device.type == "cpu":
             make_thread_invariant(self._model)
         # Before linear layers are replaced: a layer with a hook stays.
-        self._taps = self._find_taps(probes.plain)
+        self._taps = Taps(references.taps, self._model) if references.taps is not None else Collected()
+        hf.use_linear_layers(self._model)
         self.final_norm = self._taps.final_norm
         # The packing is settled before int8 changes the numbers, so that its tolerance needn't be that of int8.
         exact = "fp32" if samples is not None else precision
@@ -100,7 +102,7 @@ class Engine:
                 raise ModelError(
                     f"model {name!r} has too large an error in int8; use {argument('precision', 'bf16')} or fp32"
                 )
-        self.leaves = self._windows_may_leave(comparison, COMPUTED[precision])
+            self.leaves = self.leaves and comparison.agrees_after_leaving(self, COMPUTED["int8"])
         self._is_stateful = self._was_changed
 
     def attention(self, sequences: Sequences) -> list[torch.Tensor] | None:
@@ -275,12 +277,6 @@ class Engine:
             inputs["token_type_ids"] = rows(types, 0)
         return inputs
 
-    def _find_taps(self, probes: Sequences) -> Taps | Collected:
-        inputs = self._padded([probes.ids[0]], [probes.types[0]] if probes.types is not None else None)
-        with self._model_restored(), torch.inference_mode():
-            taps = find_taps(self._model, lambda: self._model(**inputs, output_hidden_states=True))
-        return Taps(taps, self._model) if taps is not None else Collected()
-
     def _settle(self, comparison: Comparison, tolerance: float, *, repack: bool) -> None:
         """Choose the fastest packing and products whose layers agree with plain one-text forwards on the probes.
 
@@ -317,17 +313,21 @@ class Engine:
             before = [(module, dict(module.named_children())) for module in self._model.modules()]
             linear.repack(self._model)
             self.products = "onednn"
-            if comparison.agrees(self, tolerance):
+            if self._agrees(comparison, tolerance):
                 return True
             for module, children in before:
                 for name, child in children.items():
                     setattr(module, name, child)
             self.products = "torch"
-        return comparison.agrees(self, tolerance)
+        return self._agrees(comparison, tolerance)
 
-    def _windows_may_leave(self, comparison: Comparison, tolerance: float) -> bool:
+    def _agrees(self, comparison: Comparison, tolerance: float) -> bool:
+        """Return whether the layers agree; let windows leave the forward early if they then agree."""
         self.leaves = self.packing == "packed"
-        return self.leaves and comparison.agrees_after_leaving(self, tolerance)
+        if self.leaves and comparison.agrees(self, tolerance):
+            return True
+        self.leaves = False
+        return comparison.agrees(self, tolerance)
 
     def _to_int8(self, samples: Sequences) -> None:
         """Replace the model's linear layers by int8 ones, with scales from the inputs that `samples` cause."""
@@ -357,8 +357,8 @@ class PlainEngine:
         samples: Sequences | None = None,
     ) -> None:
         self._model, self._forward_lock = loaded.model, new_lock()
-        comparison = Comparison(loaded.model, probes, name)
-        self.blocks, self.width, self.causal = comparison.blocks, comparison.width, comparison.causal
+        references = read_references(loaded.model, probes, name)
+        self.blocks, self.width, self.causal = references.blocks, references.width, references.causal
         self.device = next(loaded.model.parameters()).device
 
     def batches(self, sequences: Sequences, budget: int) -> list[Batch]:

@@ -2,7 +2,7 @@
 
 from layerwise.encode import hf
 from layerwise.encode.checkpoint import Checkpoint
-from layerwise.encode.compare import is_causal
+from layerwise.encode.references import is_causal
 from layerwise.results import Facts
 
 

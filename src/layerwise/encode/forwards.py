@@ -1,5 +1,6 @@
 """Plain forwards of one text by an unchanged model of transformers: the reference for all faster ways."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -7,22 +8,69 @@ from torch import nn
 
 from layerwise.array_types import I64
 from layerwise.encode import hf, model_state
+from layerwise.encode.taps import Tap, find_taps, record_layers
 
+# The errors that a model's code may raise when it is run in a way that it wasn't written for.
+MODEL_CODE_ERRORS = (
+    *(RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError),
+    UnboundLocalError,
+)
+Layers = list[torch.Tensor]
 _SUM_ERROR = 0.02  # how far the sum of a row of attention may be from 1: bf16 rounds each of its numbers
 
 
 @torch.inference_mode()
-def plain_states(model: nn.Module, ids: I64, type_ids: I64 | None) -> list[torch.Tensor]:
+def plain_states(model: nn.Module, ids: I64, type_ids: I64 | None) -> Layers:
     """Return all layers of one text, each (tokens, width) in float32 on the CPU.
 
     The model must not have been changed by an earlier forward, and is restored after this one; see `model_state`.
     """
+    return _layers(_run(model, ids, type_ids), ids)
+
+
+@torch.inference_mode()
+def states_with_taps(model: nn.Module, ids: I64, type_ids: I64 | None) -> tuple[Layers, list[Tap] | None]:
+    """Return the layers as `plain_states`, and their taps as `find_taps`."""
+    outputs: list[Any] = []
+
+    def run_model() -> Any:
+        outputs.append(_run(model, ids, type_ids))
+        return outputs[0]
+
+    taps = find_taps(model, run_model)
+    return _layers(outputs[0], ids), taps
+
+
+@torch.inference_mode()
+def states_if_tapped(
+    model: nn.Module, ids: I64, type_ids: I64 | None, taps: Sequence[Tap]
+) -> tuple[Layers, bool]:
+    """Return the layers as `plain_states`, and whether `taps` give exactly the same ones."""
+    outputs: list[Any] = []
+    tapped = record_layers(taps, lambda: outputs.append(_run(model, ids, type_ids)), stops=False)
+    states = outputs[0].hidden_states
+    return _layers(outputs[0], ids), all(map(torch.equal, tapped, states))
+
+
+@torch.inference_mode()
+def first_states(model: nn.Module, ids: I64, type_ids: I64 | None, taps: Sequence[Tap]) -> Layers:
+    """Return the layers of `taps`, the first ones of the model, as `plain_states`; the forward ends after them."""
+    tapped = record_layers(taps, lambda: _run(model, ids, type_ids), stops=True)
+    return [state[0, : len(ids)].float().cpu() for state in tapped]
+
+
+def _run(model: nn.Module, ids: I64, type_ids: I64 | None) -> Any:
+    """Return the output of a model for one text, with `hidden_states`, and restore the model."""
     inputs = _inputs(model, ids, type_ids)
     restore = model_state.snapshot(model)
     try:
-        outputs = model(**inputs, output_hidden_states=True)
+        return model(**inputs, output_hidden_states=True)
     finally:
         restore()
+
+
+def _layers(outputs: Any, ids: I64) -> Layers:
+    """Return the layers in the output of a model."""
     # BigBird pads a text to a multiple of its block size, and removes the padding from the last layer only.
     end = len(ids) if outputs.last_hidden_state.shape[1] == len(ids) else None
     return [state[0, :end].float().cpu() for state in outputs.hidden_states]

@@ -45,6 +45,7 @@ from layerwise.encode.model_file_checks import check_code
 from layerwise.encode.model_file_names import google_configs
 from layerwise.encode.python_tokenizers import PythonBackend
 from layerwise.encode.recipe import read_object
+from layerwise.encode.size_checks import check_sizes_of_weights
 from layerwise.encode.tensorflow.weights import read_weights
 from layerwise.encode.tokenizer_checks import casing_notes, check_tokens, mismatch_notes
 from layerwise.encode.weight_names import POOLER, unused_names
@@ -56,7 +57,14 @@ if TYPE_CHECKING:
 # int8 weights are made from fp32 ones, see `int8`.
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
 _LOADING = new_lock()
-_NUMBERS_PER_BYTE = 2  # of a file of weights, at most: 4-bit weights
+# The shape of decoders in `save_random`.
+_BASE = {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 2048,
+    "max_position_embeddings": 2048,
+}
 # Tensors that a checkpoint may lack, because no layer depends on them.
 _NOT_LAYERS = (POOLER, "position_ids")
 # The module that makes sentence embeddings of the last layer, in EmbeddingGemma 2.
@@ -264,12 +272,22 @@ def _copy(module: nn.Module, modules: dict[nn.Module, nn.Module], configs: dict[
     return copied
 
 
-def save_random(folder: Path, tokenizer_from: Checkpoint) -> None:
-    """Write a BERT of the base shape (12 blocks, width 768) with random weights, and a tokenizer for it."""
+def save_random(folder: Path, tokenizer_from: Checkpoint, family: str = "bert") -> None:
+    """Write a model of 12 blocks and width 768 with random weights, and a tokenizer for it.
+
+    Args:
+        folder: where.
+        tokenizer_from: the model whose tokenizer is used.
+        family: `bert` (the base shape); or `llama` or `qwen3`, with 12 heads, 4 heads of keys and values, and gated
+            layers of width 2,048.
+    """
     with quiet():
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer_from.folder)
+        decoder = {"vocab_size": len(tokenizer), "num_key_value_heads": 4, "head_dim": 64}
+        settings = {} if family == "bert" else _BASE | decoder
         torch.manual_seed(0)
-        AutoModel.from_config(AutoConfig.for_model("bert")).save_pretrained(folder)
-        AutoTokenizer.from_pretrained(tokenizer_from.folder).save_pretrained(folder)
+        AutoModel.from_config(AutoConfig.for_model(family, **settings)).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
 def _load_config(checkpoint: Checkpoint, trust_remote_code: bool) -> PretrainedConfig:
@@ -305,7 +323,7 @@ def _load_base(
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """Return the model without an adapter; see `_load_model`."""
     model_class = _model_class(checkpoint, config)
-    _check_before_loading(checkpoint, model_class, config, trust_remote_code)
+    _check_before_loading(checkpoint, model_class, config, dtype, trust_remote_code)
     if checkpoint.random is not None:
         with torch.random.fork_rng(devices=[]), model_errors(checkpoint, "can't be made"):
             torch.manual_seed(checkpoint.random)
@@ -350,9 +368,13 @@ def _from_tensorflow(
 
 
 def _check_before_loading(
-    checkpoint: Checkpoint, model_class: Any, config: PretrainedConfig, trust_remote_code: bool
+    checkpoint: Checkpoint,
+    model_class: Any,
+    config: PretrainedConfig,
+    dtype: torch.dtype | str,
+    trust_remote_code: bool,
 ) -> None:
-    """Raise ModelError for a model that takes no text, has further files, or is larger than its weights."""
+    """Raise ModelError for a model that takes no text, has further files, or is larger than its weights or memory."""
     _check_input(checkpoint, model_class, config)
     further = [name for name in getattr(config, "extra_files", ()) if (checkpoint.folder / name).is_file()]
     if further:
@@ -360,7 +382,8 @@ def _check_before_loading(
             f"model {checkpoint.name!r} ({config.model_type}) has weights in further files ({', '.join(further)}), which "
             "isn't supported"
         )
-    _check_parameter_count(checkpoint, model_class, config, trust_remote_code)
+    itemsize = dtype.itemsize if isinstance(dtype, torch.dtype) else None
+    check_sizes_of_weights(checkpoint, _parameter_count(model_class, config, trust_remote_code), itemsize)
 
 
 def _check_after_loading(
@@ -383,22 +406,15 @@ def _check_after_loading(
         )
 
 
-def _check_parameter_count(
-    checkpoint: Checkpoint, model_class: Any, config: PretrainedConfig, trust_remote_code: bool
-) -> None:
-    """Raise ModelError for a configuration of more numbers than the weights can hold, before memory is allocated."""
+def _parameter_count(model_class: Any, config: PretrainedConfig, trust_remote_code: bool) -> int | None:
+    """Return how many numbers the model of a configuration has, without allocating memory; None if it can't be counted."""
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             meta_model = _from_config(model_class, config, trust_remote_code)
     # Code that comes with the model may not run on the device "meta". Any other error is raised when it is loaded.
     except Exception:
-        return
-    numbers = sum(parameter.numel() for parameter in meta_model.parameters())
-    if numbers > _NUMBERS_PER_BYTE * checkpoint.files.bytes:
-        raise ModelError(
-            f"model {checkpoint.name!r}: its config.json describes {numbers:,} numbers and its weights have "
-            f"{checkpoint.files.bytes:,} bytes, so these are cut off or of another model; fetch the files that belong together"
-        )
+        return None
+    return sum(parameter.numel() for parameter in meta_model.parameters())
 
 
 def _check_input(checkpoint: Checkpoint, model: Any, config: PretrainedConfig) -> None:

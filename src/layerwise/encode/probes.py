@@ -6,7 +6,9 @@ families, and nothing in a configuration states it. So it is measured, on texts 
 - neighbours of the same length, which share one call of attention, and of other lengths;
 - a text of a single token, and one longer than the windows of local attention;
 - a text of the maximum length, up to the first block only, see `first_block`.
-A difference that no probe covers would go unnoticed at load; `verify` would find it in the stored vectors of a sample.
+Two plain texts go through all blocks, the others through the first blocks, which include every kind of block
+(`block_kinds`). A difference that no probe covers would go unnoticed at load; `verify` would find it in the stored
+vectors of a sample.
 """
 
 from collections.abc import Sequence
@@ -24,7 +26,10 @@ _TEXTS = (
     "Every layer of every encoder, as data.",
     "The first layers know where a word stands; the last know more than it says.",
 )
-# Maximum number of tokens of the longest text that goes through all blocks: usually, and with local attention.
+# The numbers of the two plain texts; of one of the length of the first, with the same first token and another second
+# one, by which a decoder is known; and of one of a single token.
+PLAIN, CHANGED, SINGLE = (0, 1), 2, 4
+# Maximum number of tokens of the longest text that goes through blocks: usually, and with local attention.
 _LONG, _LONG_WINDOWED = 128, 512
 # The names that configurations have for the reach of local attention. Longer texts are computed in another way.
 _WINDOWS = (
@@ -47,7 +52,7 @@ class Probes:
     """The texts for comparisons.
 
     Attributes:
-        texts: texts that go through all blocks; the first two are plain and of different lengths, the last is long.
+        texts: texts that go through blocks; the first two are plain and of different lengths, the last is long.
         special: the special tokens, and texts: one without them, and one for each of them that contains it.
     """
 
@@ -58,7 +63,7 @@ class Probes:
     @property
     def plain(self) -> Sequences:
         """The two plain texts."""
-        return self.texts.select((0, 1))
+        return self.texts.select(PLAIN)
 
     def longest(self, packing: Packing) -> Sequences:
         """Return two texts that go up to the first block: one of the maximum length, and a short one."""
@@ -95,14 +100,23 @@ def make_probes(tokenizer: Tokenizer, loaded: Loaded, name: str) -> Probes:
     longest = (min(limit - tokenizer.special, capacity) for limit in _longest(loaded))
     longest_bodies = [[_filled(plain, length), body[:capacity]] for length in longest]
     with_special = [body[:3], *(_between(body[:3], special[n : n + 1]) for n in range(len(special)))]
+    texts = _framed(plain[0], [probe[:capacity] for probe in bodies], types=types)
+    _change_second_token(texts.ids[0], texts.ids[CHANGED])
     return Probes(
-        _framed(plain[0], [probe[:capacity] for probe in bodies], types=types),
+        texts,
         (special, _framed(plain[0], with_special, types=types)),
         (
             _framed(plain[0], longest_bodies[0], types=types),
             _framed(plain[0], longest_bodies[1], types=types),
         ),
     )
+
+
+def _change_second_token(ids: I64, changed: I64) -> None:
+    """Give the text `changed` the first token of `ids` and another second one, in place."""
+    changed[0] = ids[0]
+    if len(ids) > 2 and changed[1] == ids[1]:
+        changed[1] = ids[2] if ids[2] != ids[1] else ids[0]
 
 
 def _long(loaded: Loaded) -> int:

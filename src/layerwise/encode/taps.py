@@ -14,7 +14,7 @@ the `Forward` of the thread that it runs in.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -75,12 +75,55 @@ def find_taps(model: nn.Module, forward: Callable[[], Any]) -> list[Tap] | None:
         for handle in handles:
             handle.remove()
     taps = [_tap(state, calls) for state in states]
-    if taps[0] is None and len(taps) > 1 and taps[1] is not None:
+    if len(taps) > 1 and taps[0] is None and taps[1] is not None:
         block = taps[1].module
         if block in first_inputs and _same(first_inputs[block], states[0]):
             taps[0] = Tap(block, 0, of_input=True)
     complete = [tap for tap in taps if tap is not None]
     return complete if len(complete) == len(taps) else None
+
+
+def record_layers(taps: Sequence[Tap], run_model: Callable[[], Any], *, stops: bool) -> list[torch.Tensor]:
+    """Return the outputs that the first layers of a model have in a forward.
+
+    Args:
+        taps: those of these layers, from layer 0 on.
+        run_model: runs the model once.
+        stops: whether the forward ends after the last of these layers.
+
+    Raises:
+        ModelError: the forward ends without one of these layers.
+    """
+    layers: dict[int, torch.Tensor] = {}
+    counts: dict[nn.Module, int] = {}
+    places = {(tap.module, tap.call): layer for layer, tap in enumerate(taps) if not tap.of_input}
+
+    def record(module: nn.Module, _: Any, output: Any) -> None:
+        call = counts[module] = counts.get(module, -1) + 1
+        layer, hidden = places.get((module, call)), first_tensor(output)
+        if layer is not None and hidden is not None:
+            layers[layer] = hidden.clone()
+            if stops and layer == len(taps) - 1:
+                raise Stop
+
+    def record_input(_: nn.Module, args: Any, kwargs: Any) -> None:
+        hidden = first_tensor([*args, *kwargs.values()])
+        if hidden is not None:
+            layers.setdefault(0, hidden.clone())
+
+    handles = [module.register_forward_hook(record) for module in dict.fromkeys(tap.module for tap in taps)]
+    if taps[0].of_input:
+        handles.append(taps[0].module.register_forward_pre_hook(record_input, with_kwargs=True))
+    try:
+        run_model()
+    except Stop:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    if len(layers) < len(taps):
+        raise ModelError("the model's forward ends without a layer that it gave before")
+    return [layers[layer] for layer in range(len(taps))]
 
 
 def _tap(state: torch.Tensor, calls: list[tuple[nn.Module, int, torch.Tensor]]) -> Tap | None:

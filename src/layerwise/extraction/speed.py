@@ -36,7 +36,8 @@ INT8 = "layerwise int8"
 TEXT_FP32 = "layerwise fp32, text level"
 TEXT_BF16 = "layerwise bf16, text level"
 FIRST_LAYER = "layerwise fp32, layer 1 only"
-SHAPES = ("bert-base",)
+SHAPES = {"bert-base": "bert", "llama-base": "llama", "qwen3-base": "qwen3"}
+"""The families of the models with random weights."""
 _ROUGH = {BF16: "bf16", TEXT_BF16: "bf16", INT8: "int8"}
 
 
@@ -189,7 +190,7 @@ def _model(model: str | Path, shape: str | None) -> Iterator[str]:
         yield str(model)
         return
     with TemporaryFolder() as folder:
-        encode.hf.save_random(folder.path, encode.checkpoint.find_checkpoint("minilm"))
+        encode.hf.save_random(folder.path, encode.checkpoint.find_checkpoint("minilm"), SHAPES[shape])
         yield str(folder.path)
 
 

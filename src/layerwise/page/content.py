@@ -60,6 +60,7 @@ def facts(dataset: Layered) -> dict[str, Any]:
         "dropped_words": totals.dropped_words,
         "special_only": totals.special_only_texts,
         "special_tokens": manifest.settings.special_tokens,
+        "prompt": manifest.settings.prompt,
         "skipped": len(manifest.skipped),
         "notices": list(manifest.notices),
         "bytes": totals.bytes,

@@ -31,6 +31,7 @@ function showHeader(head) {
       [
         dataset.source && short([].concat(dataset.source).join(", "), 90),
         isNumber(dataset.tokens) && t("tokens.n", { n: count(dataset.tokens) }),
+        dataset.prompt && t("prompt.before", { prompt: short(dataset.prompt, 60) }),
       ],
     ],
     [
