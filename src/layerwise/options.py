@@ -23,6 +23,7 @@ from layerwise.choices import (
     POOLS,
     PRECISIONS,
     RANKING_METRICS,
+    WORD_SPLITS,
 )
 from layerwise.errors import RequestError
 
@@ -307,6 +308,12 @@ class EncodeOptions(PromptOptions, BatchOptions, RowOptions):
         "largest number of tokens that the model reads at once, special tokens included (default: the limit of the model)",
         metavar="N",
         kind="integer",
+    )
+    word_split: str | None = option(
+        None,
+        "what a word of raw text is; chars: each character, as residues of proteins and bases of DNA (default: chars for "
+        "FASTA, else a run of letters and digits)",
+        choices=WORD_SPLITS,
     )
 
 

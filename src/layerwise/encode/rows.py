@@ -35,6 +35,10 @@ class RowRequest(Protocol):
         """Whether special tokens are included in the mean, max and sum of a text."""
 
     @property
+    def word_split(self) -> str | None:
+        """What a word of raw text is; see `word_split.split_words`."""
+
+    @property
     def skip(self) -> int | None:
         """How many tokens after the special ones at the beginning the mean, max and sum of a text leave out, with these.
 
@@ -161,9 +165,9 @@ def rows_of(
         RequestError: a span outside the text, or without a token.
     """
     if request.level == "token":
-        return _tokens(example, tokens)
+        return _tokens(example, tokens, request.word_split)
     if request.level == "word":
-        return _words(example, tokens)
+        return _words(example, tokens, request.word_split)
     if request.level == "span":
         return _spans(example, tokens, spans or (), where)
     return _text(example, tokens, request, tokenizer)
@@ -182,15 +186,14 @@ def count(counts: dict[str, int], coverage: Coverage, rows: TextRows) -> None:
     counts["special_only_texts"] += coverage.empty
 
 
-def _tokens(example: Example, tokens: Tokens) -> TextRows:
+def _tokens(example: Example, tokens: Tokens, word_split: str | None) -> TextRows:
     special = np.ones(len(tokens), dtype=bool)
     special[tokens.prefix : len(tokens) - tokens.suffix] = False
     words = tokens.words
     # Raw text has no words from the tokenizer: use the first word of `split_words` that a token overlaps.
     if example.words is None:
-        words = alignment.first_row(
-            alignment.by_overlap(tokens.starts, tokens.ends, split_words(example.text)), len(tokens)
-        )
+        borders = split_words(example.text, word_split)
+        words = alignment.first_row(alignment.by_overlap(tokens.starts, tokens.ends, borders), len(tokens))
     dropped = np.isin(words, list(tokens.dropped)) & ~special
     extra = {"token_id": tokens.ids, "word": words, "special": special, "dropped": dropped}
     extra["unknown"] = tokens.unknown.astype(np.int64)
@@ -204,9 +207,9 @@ def _tokens(example: Example, tokens: Tokens) -> TextRows:
     return TextRows(rows, groups, dropped_words=len(tokens.dropped))
 
 
-def _words(example: Example, tokens: Tokens) -> TextRows:
+def _words(example: Example, tokens: Tokens, word_split: str | None) -> TextRows:
     if example.words is None:
-        borders = np.asarray(split_words(example.text), dtype=np.int64).reshape(-1, 2)
+        borders = np.asarray(split_words(example.text, word_split), dtype=np.int64).reshape(-1, 2)
         groups = alignment.by_overlap(tokens.starts, tokens.ends, borders)
     else:
         ends = np.cumsum([len(word) + 1 for word in example.words], dtype=np.int64) - 1
