@@ -19,6 +19,7 @@ SCRIPTS = (
     "analyze",
     "page",
     "together",
+    "tf_checkpoint",
 )
 
 

@@ -162,7 +162,10 @@ class ModelOptions:
     """Which model is used."""
 
     model: Any = option(
-        "minilm", "text model: minilm, a folder, or a Hugging Face id", metavar="MODEL", kind="path"
+        "minilm",
+        "text model: minilm, a folder (of transformers, or a TensorFlow checkpoint), or a Hugging Face id",
+        metavar="MODEL",
+        kind="path",
     )
 
 

@@ -184,7 +184,7 @@ def test_each_pass_counts_anew() -> None:
         ),
         (
             ">a\nMK>b\nGG\n",
-            "a.fasta, line 1: line 2 has '>' within a sequence; a record begins with it, in a line of its own; correct it",
+            "a.fasta, line 1: line 2 has '>' within a sequence; a record begins with it, in a new line; correct it",
         ),
         (
             ">a\rMK\r",

@@ -77,7 +77,7 @@ def make_probes(tokenizer: Tokenizer, loaded: Loaded, name: str) -> Probes:
     Raises:
         ModelError: the tokenizer gives less than four tokens for a sentence, or all tokens that fit are special.
     """
-    plain = [_known(tokens, loaded) for tokens in tokenizer.texts(_TEXTS)]
+    plain = [_with_known_tokens(tokens, loaded) for tokens in tokenizer.texts(_TEXTS)]
     if any(len(tokens) < 4 for tokens in plain):
         raise ModelError(
             f"model {name!r}: its tokenizer gives {min(map(len, plain))} tokens for a sentence; it doesn't fit"
@@ -106,7 +106,7 @@ def make_probes(tokenizer: Tokenizer, loaded: Loaded, name: str) -> Probes:
     )
 
 
-def _known(tokens: Tokens, loaded: Loaded) -> Tokens:
+def _with_known_tokens(tokens: Tokens, loaded: Loaded) -> Tokens:
     """Return a text with tokens of the vocabulary, one after the other, for its own if half of these are unknown."""
     if 2 * int(tokens.unknown.sum()) < tokens.body:
         return tokens

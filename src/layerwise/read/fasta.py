@@ -59,7 +59,7 @@ class _Lines:
         if self.wrong is None and line.wrong is not None:
             self.wrong = f"line {line.number}: {line.wrong}"
         elif self.wrong is None and ">" in text:
-            self.wrong = f"line {line.number} has '>' within a sequence; a record begins with it, in a line of its own; correct it"
+            self.wrong = f"line {line.number} has '>' within a sequence; a record begins with it, in a new line; correct it"
         elif self.wrong is None and self.size > LONGEST:
             self.parts, self.wrong = [], f"its sequence has more than {LONGEST:,} letters; divide it"
         if self.wrong is None:
@@ -123,8 +123,8 @@ class FastaReader(Reader):
         for kind, (what, treatment) in _NOTICES.items():
             if count := self._sequences[kind]:
                 total = f"{count:,} of {self._sequences['all']:,}, {self._letters[kind]:,} in all"
-                told = treatment.format(first=quoted(self._first[kind]))
-                notice = f"sequences with {what}: {total}; {told}"
+                outcome = treatment.format(first=quoted(self._first[kind]))
+                notice = f"sequences with {what}: {total}; {outcome}"
                 self._add_notice(without_marks(notice, quote=self.options.quote))
         self._forget()
 
