@@ -11,15 +11,17 @@ from common import ROOT, Goal, heading, show, show_goals
 
 sys.path.insert(0, str(ROOT / "tests"))
 
+from layerwise.encode.checkpoint import find_checkpoint
 from layerwise.encode.hf import save_random
-from layerwise.encode.load import find_checkpoint, load_quietly
+from layerwise.encode.load import load_quietly
 from layerwise.encode.request import Loading
 from layerwise.encode.tensorflow.bundle import Bundle
 from layerwise.encode.tensorflow.crc32c import crc32c, masked
 from tensorflow_writer import as_google, write_bundle
 
+_VOCABULARY = 30_522
 _SIZES = {
-    "vocab_size": 30_522,
+    "vocab_size": _VOCABULARY,
     "hidden_size": 768,
     "num_hidden_layers": 12,
     "num_attention_heads": 12,
@@ -44,7 +46,7 @@ def write_checkpoint(folder: Path) -> Path:
         google / "bert_model.ckpt", as_google(weights, "bert"), checksum=lambda raw: masked(crc32c(raw))
     )
     (google / "bert_config.json").write_text(json.dumps(_SIZES))
-    words = [f"word{number}" for number in range(_SIZES["vocab_size"] - 5)]
+    words = [f"word{number}" for number in range(_VOCABULARY - 5)]
     (google / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
     return google / "bert_model.ckpt.index"
 

@@ -90,6 +90,23 @@ def test_residues_in_batches_have_the_layers_of_plain_forwards(encoder: lw.Encod
         assert_equal_layers(states, rows, plain.layers(ids), text)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"position_embedding_type": "absolute", "emb_layer_norm_before": True},  # ESM-1b, ESM-1v
+        {"token_dropout": False},
+    ],
+)
+def test_other_models_of_the_family(config: dict[str, Any], tmp_path: Path) -> None:
+    folder = make_esm(tmp_path / "esm", **config)
+    encoder, plain = lw.load_encoder(folder), Plain(folder)
+    assert encoder.engine["packing"] == "packed"
+    states = encoder.encode(SEQUENCES, level="token")
+    for doc, text in enumerate(SEQUENCES):
+        ids = plain.tokenizer(text)["input_ids"]
+        assert_equal_layers(states, rows_of(states, doc), plain.layers(ids), text)
+
+
 def test_a_mask_scales_its_own_text_alone(encoder: lw.Encoder, plain: Plain) -> None:
     """`token_dropout`: all embeddings of a text with masks are scaled by their share, and those of no other text."""
     beside = encoder.encode(["MKTAY", "M<mask>T<mask>Y", "MKTAY"], level="token", batch_tokens=64)
@@ -104,7 +121,7 @@ def test_a_mask_scales_its_own_text_alone(encoder: lw.Encoder, plain: Plain) -> 
 
 
 @pytest.mark.parametrize("settings", [{"overlap": 0}, {"overlap": 13}, {"overlap": 60}, {"max_length": 20}])
-def test_windows_of_a_long_sequence(encoder: lw.Encoder, plain: Plain, settings: dict[str, int]) -> None:
+def test_windows_of_a_long_sequence(encoder: lw.Encoder, plain: Plain, settings: dict[str, Any]) -> None:
     """Each residue has the vector of one of its windows, each a plain forward by itself."""
     length = settings.get("max_length", 66) - 2
     overlap = settings.get("overlap", length // 4)

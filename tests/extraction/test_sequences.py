@@ -195,6 +195,26 @@ def test_each_base_has_the_kmer_that_it_is_in(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.layer("3"), tokens.layer("3", rows=token_of_base))
 
 
+def test_residues_split_beforehand_suit_tokenizers_that_need_blanks(tmp_path: Path) -> None:
+    """ProtBERT: a BERT whose words are residues."""
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS]
+    (tmp_path / "vocab.txt").write_text("\n".join(vocabulary))
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    BertModel(BertConfig(vocab_size=25, max_position_embeddings=64, **shape)).save_pretrained(
+        tmp_path / "bert"
+    )
+    BertTokenizer.from_pretrained(tmp_path, do_lower_case=False).save_pretrained(tmp_path / "bert")
+    (tmp_path / "a.fasta").write_text(">a\nMKT\nAYI\n")
+    options: Any = {"model": tmp_path / "bert", "level": "word"}
+    split = lw.extract(tmp_path / "a.fasta", tmp_path / "split", words="sequence", **options)
+    assert split.index["text"].to_pylist() == list("MKTAYI")
+    assert split.texts["unknown"].to_pylist() == [0]
+    # As a single run of letters the sequence is one unknown token.
+    assert lw.extract(tmp_path / "a.fasta", tmp_path / "run", **options).texts["unknown"].to_pylist() == [1]
+
+
 def test_unknown_letters_are_counted(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

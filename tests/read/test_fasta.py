@@ -112,7 +112,7 @@ def test_fields_of_uniprot_are_columns() -> None:
 
 def test_fields_of_ncbi_and_of_prodigal_are_columns() -> None:
     (ncbi,), (prodigal,) = read(NCBI), read(PRODIGAL)
-    del ncbi.columns["description"], prodigal.columns["description"]  # type: ignore[attr-defined]
+    del ncbi.columns["description"], prodigal.columns["description"]
     protein = "thr operon leader peptide"
     assert ncbi.columns == {"gene": "thrL", "locus_tag": "b0001", "protein": protein, "location": "190..255"}
     assert prodigal.columns == {"ID": "1_1", "partial": "10", "start_type": "ATG", "gc_cont": "0.5"}
