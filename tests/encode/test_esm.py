@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import layerwise as lw
@@ -179,6 +179,16 @@ def test_a_rebuilt_tokenizer_that_differs_is_refused(folder: Path, tmp_path: Pat
         lw.load_encoder(copy)
 
 
+def test_a_vocabulary_of_another_size_is_refused(tmp_path: Path) -> None:
+    copy = make_esm(tmp_path / "esm")
+    write_tokenizer(copy, (*VOCABULARY, "J"))
+    with pytest.raises(
+        lw.ModelError,
+        match=r"its tokenizer has 34 tokens, up to number 33, and its embedding table 33 entries",
+    ):
+        lw.load_encoder(copy)
+
+
 ALPHABETS = {
     "residues": [*VOCABULARY, *"jkzJ* \t\n\x1c\x1f\x85\u2028\u200b<>", "mk", "中"],
     "kmers": [*NUCLEOTIDES[:6], *"ATCGATCGATCGNacx \n<>"],
@@ -197,7 +207,7 @@ def test_rebuilt_tokenizers_are_those_of_transformers(
     rebuilt = hf._from_description(rebuilt_description(original))
     texts = st.lists(st.sampled_from(ALPHABETS[kind]), max_size=30).map("".join)
 
-    @settings(deadline=None, max_examples=400)
+    @settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
     @given(texts, st.lists(texts, min_size=1, max_size=5))
     def compare(text: str, words: list[str]) -> None:
         encoding = rebuilt.encode(text)

@@ -160,6 +160,21 @@ def test_residues_are_predicted_from_fasta(
     assert (answer["id"], len(answer["words"])) == ("q1", 5)
 
 
+def test_a_head_of_whole_sequences_takes_those_of_a_table(folder: Path, tmp_path: Path) -> None:
+    """No row of a text depends on what a word is."""
+    kinds = {name: "ab"[letters[0] < "K"] for name, letters in SEQUENCES.items()}
+    table = [f"{letters},{kinds[name]}" for name, letters in SEQUENCES.items()]
+    records = [f">{name} kind={kinds[name]}\n{letters}" for name, letters in SEQUENCES.items()]
+    (tmp_path / "t.csv").write_text("\n".join(["text,kind", *table]))
+    (tmp_path / "t.fasta").write_text("\n".join(records))
+    for ending in ("csv", "fasta"):
+        lw.extract(tmp_path / f"t.{ending}", tmp_path / ending, model=folder / "esm2")
+    lw.train(tmp_path / "csv", task="classify", label="kind", mix="2", out=tmp_path / "head")
+    evaluations = [lw.evaluate(tmp_path / "head", tmp_path / ending) for ending in ("csv", "fasta")]
+    assert evaluations[0].rows == evaluations[1].rows == len(SEQUENCES)
+    assert evaluations[0].scores == evaluations[1].scores
+
+
 def test_verify_and_repair_read_residues_again(folder: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     lw.extract(folder / "proteins.fasta", data, model=folder / "esm2", level="word", shard_texts=8)

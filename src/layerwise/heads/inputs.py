@@ -47,6 +47,8 @@ def describe_rows(dataset: LayerDataset) -> dict[str, Any]:
     names = ("special_tokens", "long", "max_length", "overlap", "precision", "prompt", "word_split")
     rows = {name: getattr(settings, name) for name in names}
     words = derived.pool if derived is not None and derived.level == "word" else None
+    if dataset.level == "text" and words is None:
+        rows["word_split"] = None  # no row depends on it
     return {"level": dataset.level, "pool": dataset.pool, **rows, "words_pool": words}
 
 
