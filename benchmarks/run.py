@@ -21,6 +21,7 @@ SCRIPTS = (
     "analyze",
     "page",
     "together",
+    "tf_checkpoint",
 )
 
 

@@ -16,7 +16,8 @@ TASKS = ("classify", "regress", "tag")
 HEAD_TYPES = ("linear", "mlp")
 CLASS_WEIGHTS = ("balanced",)
 LANGS = ("en", "zh")
-FORMATS = ("auto", "txt", "docs", "jsonl", "json", "csv", "tsv", "parquet", "arrow", "hf", "conll")
+WORD_SPLITS = ("chars",)
+FORMATS = ("auto", "txt", "docs", "jsonl", "json", "csv", "tsv", "parquet", "arrow", "hf", "conll", "fasta")
 # The metrics by which `probe` can compare; which of them a task has is `labels.metrics.choices`.
 RANKING_METRICS = (
     "accuracy",

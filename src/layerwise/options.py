@@ -23,6 +23,7 @@ from layerwise.choices import (
     POOLS,
     PRECISIONS,
     RANKING_METRICS,
+    WORD_SPLITS,
 )
 from layerwise.errors import RequestError
 
@@ -161,7 +162,10 @@ class ModelOptions:
     """Which model is used."""
 
     model: Any = option(
-        "minilm", "text model: minilm, a folder, or a Hugging Face id", metavar="MODEL", kind="path"
+        "minilm",
+        "text model: minilm, a folder (of transformers, or a TensorFlow checkpoint), or a Hugging Face id",
+        metavar="MODEL",
+        kind="path",
     )
 
 
@@ -316,6 +320,12 @@ class EncodeOptions(PromptOptions, BatchOptions, RowOptions):
         "largest number of tokens that the model reads at once, special tokens included (default: the limit of the model)",
         metavar="N",
         kind="integer",
+    )
+    word_split: str | None = option(
+        None,
+        "what a word of raw text is; chars: each character, as residues of proteins and bases of DNA (default: chars for "
+        "FASTA, else a run of letters and digits)",
+        choices=WORD_SPLITS,
     )
 
 

@@ -75,6 +75,11 @@ class Layered(ABC):
         """How tokens are pooled into a row; `None` at token level."""
 
     @property
+    def word_split(self) -> str | None:
+        """What a word of raw text is; see `word_split.split_words`."""
+        return None
+
+    @property
     @abstractmethod
     def width(self) -> int:
         """The number of dimensions of a vector."""
@@ -358,10 +363,11 @@ class LayerStates(Layered):
         level: str,
         pool: str | None = None,
         model: ModelName | None = None,
+        word_split: str | None = None,
     ) -> None:
         """Keep `vectors`, a float32 array (rows, width) per layer name; `index` has one row for each of their rows.
 
-        `model` says which model they come from, where that is known.
+        `model` says which model they come from, where that is known, and `word_split` what a word of raw text is.
 
         Raises:
             RequestError: no layer, an unknown layer, or shapes that don't agree.
@@ -369,7 +375,7 @@ class LayerStates(Layered):
         self._vectors = {name: np.asarray(values, np.float32) for name, values in vectors.items()}
         self._index, self._texts = index, texts
         self._blocks, self._level, self._pool = blocks, level, pool
-        self.model = model
+        self.model, self._word_split = model, word_split
         unknown = set(self._vectors) - set(layer_names(blocks))
         if unknown or not self._vectors:
             raise RequestError(f"layers {sorted(unknown)} aren't among emb, 1 … {blocks}; give one that is")
@@ -378,6 +384,11 @@ class LayerStates(Layered):
             raise RequestError(f"layers have shapes {sorted(shapes)}; all must have the same (rows, width)")
         if index.num_rows != self.rows:
             raise RequestError(f"the index has {index.num_rows} rows for {self.rows} vectors")
+
+    @property
+    def word_split(self) -> str | None:
+        """What a word of raw text is: `chars`, or `None` for a run of letters and digits."""
+        return self._word_split
 
     @property
     def layers(self) -> tuple[str, ...]:

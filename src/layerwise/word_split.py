@@ -1,4 +1,4 @@
-"""Split raw text into words, by one rule for every model.
+"""Split raw text into words, by one rule for every model; for proteins and DNA each character is a word.
 
 A word is a run of letters and digits with the marks that belong to them, a CJK character, or any other
 visible character. The rule uses the general categories of the Unicode database.
@@ -10,6 +10,7 @@ import unicodedata
 # Every character is replaced by the letter of its class, so that one short pattern splits the text:
 # a letter or digit, c CJK, s other visible, m mark, v invisible mark, j joiner, and a space for all others.
 _WORD = re.compile(r"a[amv]*(?:j+[amv]+)*|[csm][mv]*")
+_CHARACTER = re.compile(r"[acsm][mv]*")
 _JOINERS = (0x200C, 0x200D)
 # The blocks that BERT's tokenizer treats as Chinese; planes 2 and 3 hold ideographs only, now and later.
 _CJK = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2FFFD), (0x30000, 0x3FFFD))
@@ -44,10 +45,14 @@ def _within(point: int, ranges: tuple[tuple[int, int], ...]) -> bool:
 _CLASSES = _Classes()
 
 
-def split_words(text: str) -> list[tuple[int, int]]:
+def split_words(text: str, word_split: str | None = None) -> list[tuple[int, int]]:
     """Return the spans of the words of `text`, in code points, in order, without overlap.
 
     A zero-width joiner or non-joiner inside a run belongs to it; controls, format characters and spaces are
-    in no word.
+    in no word. With `word_split="chars"` each visible character, with its marks, is a word.
+
+    >>> split_words("MKT 7"), split_words("MKT 7", "chars")
+    ([(0, 3), (4, 5)], [(0, 1), (1, 2), (2, 3), (4, 5)])
     """
-    return [match.span() for match in _WORD.finditer(text.translate(_CLASSES))]
+    pattern = _WORD if word_split is None else _CHARACTER
+    return [match.span() for match in pattern.finditer(text.translate(_CLASSES))]

@@ -32,6 +32,7 @@ from tensorflow_writer import (
     write_bundle,
 )
 
+TINY = Path(__file__).parents[3] / "shared" / "fixtures" / "tf_checkpoint_tiny"
 NUMBERS = np.arange(12, dtype="f4").reshape(4, 3)
 TENSORS: dict[str, Any] = {
     "a/kernel": NUMBERS,
@@ -166,6 +167,77 @@ def test_files_that_are_cut_off(step: int, index: Path) -> None:
             refusal(index)
         path.write_bytes(data)
     assert read_all(index)["a/kernel"] == NUMBERS.tolist()
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A copy of a real checkpoint, with slots of an optimiser and heads: 139 tensors."""
+    if not TINY.exists():
+        pytest.skip("shared/ is absent")
+    for path in TINY.glob("bert_model.ckpt.[di]*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path / "bert_model.ckpt.index"
+
+
+EVERY = pytest.mark.parametrize("step", [29, pytest.param(1, marks=pytest.mark.slow)])
+
+
+@EVERY
+def test_the_index_of_a_real_checkpoint_with_a_changed_byte(step: int, tiny: Path) -> None:
+    data, expected = tiny.read_bytes(), read_all(tiny)
+    tracemalloc.start()
+    try:
+        for position in range(0, len(data), step):
+            tiny.write_bytes(data[:position] + bytes([data[position] ^ 0xFF]) + data[position + 1 :])
+            tracemalloc.reset_peak()
+            values = values_or_refusal(tiny)
+            assert values == expected or isinstance(values, str), f"byte {position}"
+            assert tracemalloc.get_traced_memory()[1] < ALLOWED + MULTIPLE * len(data)
+    finally:
+        tracemalloc.stop()
+
+
+@EVERY
+def test_the_data_of_a_real_checkpoint_with_a_changed_byte(step: int, tiny: Path) -> None:
+    """Each byte belongs to one tensor, whose name the refusal has."""
+    bundle = Bundle(tiny)
+    path = tiny.with_name("bert_model.ckpt.data-00000-of-00001")
+    name_of_byte = {
+        byte: name
+        for name, place in bundle.entries.items()
+        for byte in range(place.offset, place.offset + place.size)
+    }
+    data = path.read_bytes()
+    assert name_of_byte.keys() == set(range(len(data)))
+    with path.open("r+b", buffering=0) as file:
+        for position in range(0, len(data), step):
+            for value in (data[position] ^ 0xFF, data[position]):
+                file.seek(position)
+                file.write(bytes([value]))  # the reader maps the file
+                refused = refusal_of_tensor(bundle, name_of_byte[position])
+                assert (f"{name_of_byte[position]!r} is damaged" in refused) == (value != data[position])
+
+
+def refusal_of_tensor(bundle: Bundle, name: str) -> str:
+    try:
+        bundle.check(name)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@EVERY
+def test_a_real_checkpoint_that_is_cut_off(step: int, tiny: Path) -> None:
+    index, bundle = tiny.read_bytes(), Bundle(tiny)
+    for size in range(0, len(index), step):
+        tiny.write_bytes(index[:size])
+        refusal(tiny)
+    tiny.write_bytes(index)
+    path = tiny.with_name("bert_model.ckpt.data-00000-of-00001")
+    data = path.read_bytes()
+    for size in sorted({place.offset for place in bundle.entries.values()}):
+        path.write_bytes(data[:size])
+        assert "is cut off" in refusal(tiny)
 
 
 def test_damaged_data_name_their_tensor(whole: Path, index: Path) -> None:

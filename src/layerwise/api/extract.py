@@ -43,6 +43,7 @@ def extract(
     batch_tokens: int | None = None,
     prompt: str | None = None,
     prompt_name: str | None = None,
+    word_split: str | None = None,
     dtype: str = "float16",
     format: str = "auto",
     text: str | Sequence[str] | None = None,
@@ -77,8 +78,8 @@ def extract(
         out: the folder of the dataset.
         model: a name for `load_encoder`, or an encoder.
         revision, device, allow_pickle, trust_remote_code, adapter, precision: see `load_encoder`.
-        layers, level, pool, special_tokens, long, overlap, max_length, batch_tokens, prompt, prompt_name: see
-            `Encoder.encode`.
+        layers, level, pool, special_tokens, long, overlap, max_length, batch_tokens, prompt, prompt_name, word_split:
+            see `Encoder.encode`; for FASTA `word_split` is `chars`.
         dtype: the stored type: `float16`, `float32`, `bfloat16` or `int8`.
         format, text, words, id, columns, encoding, skip_bad, limit: see `read.ReaderOptions`.
         separator, na, sentence_id, join, classes: see `read.ReaderOptions`.
@@ -117,6 +118,7 @@ def extract(
         batch_tokens=batch_tokens,
         prompt=prompt,
         prompt_name=prompt_name,
+        word_split=word_split,
         dtype=dtype,
         format=format,
         text=text,

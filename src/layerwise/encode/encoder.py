@@ -159,6 +159,7 @@ class Encoder:
         batch_tokens: int | None = None,
         prompt: str | None = None,
         prompt_name: str | None = None,
+        word_split: str | None = None,
     ) -> Request:
         """Return a checked request; the arguments are those of `encode`.
 
@@ -168,6 +169,8 @@ class Encoder:
         resolved = resolve_layers(layers, self.blocks)
         choices.one_of("long", long, choices.LONG)
         choices.one_of("level", level, choices.LEVELS)
+        if word_split is not None:
+            choices.one_of("word_split", word_split, choices.WORD_SPLITS)
         if level == "text" and pool is None:
             pool = self.default_pool
         pool = choices.fit_pool(level, pool)
@@ -192,7 +195,11 @@ class Encoder:
             )
         budget = _BUDGET[torch.device(self.device).type] if batch_tokens is None else batch_tokens
         choices.whole_number("batch_tokens", budget, 1)
-        return Request(resolved, level, pool, special_tokens, long, length, overlap, budget, **prompting)
+        return Request(
+            *(resolved, level, pool, special_tokens, long, length, overlap, budget),
+            **prompting,
+            word_split=word_split,
+        )
 
     def _prompting(self, prompt: str | None, prompt_name: str | None, length: int) -> dict[str, Any]:
         """Return the fields of a `Request` that the prompt determines, after checking that there is room for texts."""
@@ -225,6 +232,7 @@ class Encoder:
         batch_tokens: int | None = None,
         prompt: str | None = None,
         prompt_name: str | None = None,
+        word_split: str | None = None,
     ) -> LayerStates:
         """Return the layers of `texts`, in memory.
 
@@ -245,6 +253,8 @@ class Encoder:
                 the text. They are included in the pools `mean`, `max` and `sum` of a text unless the model's folder says
                 otherwise; then so are the special tokens before it left out.
             prompt_name: the name of one of `prompts`, instead.
+            word_split: what a word of a string is: `chars` (each character, as the residues of proteins and the bases of
+                DNA), by default a run of letters and digits, a CJK character, or another visible character.
 
         Returns:
             LayerStates with `rows` vectors of `width` float32 numbers per layer.
@@ -263,6 +273,7 @@ class Encoder:
             batch_tokens=batch_tokens,
             prompt=prompt,
             prompt_name=prompt_name,
+            word_split=word_split,
         )
         if (spans is not None) != (level == "span"):
             raise RequestError(
@@ -318,6 +329,7 @@ class Encoder:
                 index=shard.index,
                 texts=shard.texts,
                 model=self.identity,
+                word_split=shard.request.word_split,
             )
             for shard, memory in zip(shards, memories, strict=True)
         ]

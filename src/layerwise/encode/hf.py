@@ -27,6 +27,7 @@ from transformers import (
     AutoModel,
     AutoTokenizer,
     BertTokenizer,
+    EsmTokenizer,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
@@ -39,6 +40,7 @@ from layerwise.encode.adapters import merge_adapter
 from layerwise.encode.checkpoint import Checkpoint
 from layerwise.encode.config_sizes import check_sizes
 from layerwise.encode.devices import check_process
+from layerwise.encode.esm_tokenizer import rebuilt_description, texts_to_compare
 from layerwise.encode.limits import max_length, position_table, stated_positions, vocabulary_size
 from layerwise.encode.model_errors import model_errors
 from layerwise.encode.model_file_checks import check_code
@@ -454,6 +456,8 @@ def _load_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool) -> tuple[An
             checkpoint.folder, trust_remote_code=trust_remote_code
         )
     backend = getattr(tokenizer, "backend_tokenizer", None)
+    if isinstance(tokenizer, EsmTokenizer):
+        backend = _rebuilt(checkpoint, tokenizer)
     if backend is None:
         with model_errors(checkpoint, f"has a tokenizer ({type(tokenizer).__name__}) that can't be used"):
             backend = PythonBackend(tokenizer)
@@ -470,6 +474,33 @@ def _load_tokenizer(checkpoint: Checkpoint, trust_remote_code: bool) -> tuple[An
     elif checkpoint.lowercase:
         _lowercase_first(backend)
     return tokenizer, backend
+
+
+def _rebuilt(checkpoint: Checkpoint, tokenizer: EsmTokenizer) -> Any:
+    """Return the tokenizer of ESM as one of the `tokenizers` library, which gives offsets.
+
+    Raises:
+        ModelError: it gives other tokens than the original.
+    """
+    with model_errors(checkpoint, "has no tokenizer that can be used"), no_panic_shown():
+        backend = _from_description(rebuilt_description(tokenizer))
+        differing = [
+            text
+            for text in texts_to_compare(tokenizer)
+            if backend.encode(text).ids != tokenizer(text)["input_ids"]
+        ]
+    if differing:
+        raise ModelError(
+            f"model {checkpoint.name!r}: its tokenizer (EsmTokenizer), rebuilt with offsets from vocab.txt, gives other tokens "
+            f"for {differing[0]!r:.60}; use a vocabulary without added tokens, or one with a tokenizer.json"
+        )
+    return backend
+
+
+def _from_description(description: str) -> Any:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_str(description)
 
 
 def _of_google(checkpoint: Checkpoint) -> Any:

@@ -7,12 +7,13 @@ families, and nothing in a configuration states it. So it is measured, on texts 
 - a text of a single token, and one longer than the windows of local attention;
 - a text of the maximum length, up to the first block only, see `first_block`.
 Two plain texts go through all blocks, the others through the first blocks, which include every kind of block
-(`block_kinds`). A difference that no probe covers would go unnoticed at load; `verify` would find it in the stored
-vectors of a sample.
+(`block_kinds`). Tokenizers of proteins and DNA know few letters of a sentence; texts of one token, the unknown one, would
+hide mistakes. A difference that no probe covers would go unnoticed at load; `verify` would find it in the stored vectors
+of a sample.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -81,7 +82,7 @@ def make_probes(tokenizer: Tokenizer, loaded: Loaded, name: str) -> Probes:
     Raises:
         ModelError: the tokenizer gives less than four tokens for a sentence, or all tokens that fit are special.
     """
-    plain = tokenizer.texts(_TEXTS)
+    plain = [_with_known_tokens(tokens, loaded) for tokens in tokenizer.texts(_TEXTS)]
     if any(len(tokens) < 4 for tokens in plain):
         raise ModelError(
             f"model {name!r}: its tokenizer gives {min(map(len, plain))} tokens for a sentence; it doesn't fit"
@@ -117,6 +118,16 @@ def _change_second_token(ids: I64, changed: I64) -> None:
     changed[0] = ids[0]
     if len(ids) > 2 and changed[1] == ids[1]:
         changed[1] = ids[2] if ids[2] != ids[1] else ids[0]
+
+
+def _with_known_tokens(tokens: Tokens, loaded: Loaded) -> Tokens:
+    """Return a text with tokens of the vocabulary, one after the other, for its own if half of these are unknown."""
+    if 2 * int(tokens.unknown.sum()) < tokens.body:
+        return tokens
+    others = np.setdiff1d(np.arange(loaded.vocabulary_size), loaded.tokenizer.all_special_ids)
+    ids = tokens.ids.copy()
+    ids[tokens.prefix : len(ids) - tokens.suffix] = np.resize(others, tokens.body)
+    return replace(tokens, ids=ids, unknown=np.zeros_like(tokens.unknown)) if len(others) else tokens
 
 
 def _long(loaded: Loaded) -> int:

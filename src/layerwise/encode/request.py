@@ -29,6 +29,7 @@ class Request:
         prompt: what is put before each text; None for nothing.
         prompt_tokens: the number of tokens of the prompt alone, without special ones; None without a prompt.
         include_prompt: whether the prompt is included in the mean, max and sum of a text; None without a prompt.
+        word_split: what a word of raw text is; see `word_split.split_words`.
     """
 
     layers: tuple[str, ...]
@@ -42,6 +43,7 @@ class Request:
     prompt: str | None = None
     prompt_tokens: int | None = None
     include_prompt: bool | None = None
+    word_split: str | None = None
 
     @property
     def skip(self) -> int | None:

@@ -36,6 +36,10 @@ class RowRequest(Protocol):
         """Whether special tokens are included in the mean, max and sum of a text."""
 
     @property
+    def word_split(self) -> str | None:
+        """What a word of raw text is; see `word_split.split_words`."""
+
+    @property
     def skip(self) -> int | None:
         """How many tokens after the special ones at the beginning the mean, max and sum of a text leave out, with these.
 
@@ -165,13 +169,13 @@ def rows_of(
         RequestError: a span outside the text, or without a token; words of raw text, or spans, without offsets.
     """
     if request.level == "token":
-        return _tokens(example, tokens, tokenizer)
+        return _tokens(example, tokens, request.word_split, tokenizer)
     if not tokens.has_offsets and (
         request.level == "span" or (request.level == "word" and example.words is None)
     ):
         raise _without_offsets(request.level, where)
     if request.level == "word":
-        return _words(example, tokens)
+        return _words(example, tokens, request.word_split)
     if request.level == "span":
         return _spans(example, tokens, spans or (), where)
     return _text(example, tokens, request, tokenizer)
@@ -199,15 +203,14 @@ def _without_offsets(level: str, where: Where) -> RequestError:
     )
 
 
-def _tokens(example: Example, tokens: Tokens, tokenizer: TokenReader) -> TextRows:
+def _tokens(example: Example, tokens: Tokens, word_split: str | None, tokenizer: TokenReader) -> TextRows:
     special = np.ones(len(tokens), dtype=bool)
     special[tokens.prefix : len(tokens) - tokens.suffix] = False
     words = tokens.words
     # Raw text has no words from the tokenizer: use the first word of `split_words` that a token overlaps.
     if example.words is None:
-        words = alignment.first_row(
-            alignment.by_overlap(tokens.starts, tokens.ends, split_words(example.text)), len(tokens)
-        )
+        borders = split_words(example.text, word_split)
+        words = alignment.first_row(alignment.by_overlap(tokens.starts, tokens.ends, borders), len(tokens))
     dropped = np.isin(words, list(tokens.dropped)) & ~special
     extra = {"token_id": tokens.ids, "word": words, "special": special, "dropped": dropped}
     extra["unknown"] = tokens.unknown.astype(np.int64)
@@ -230,9 +233,9 @@ def _names(tokens: Tokens, special: NDArray[np.bool_], tokenizer: TokenReader) -
     return tuple("" if is_special else name for name, is_special in names)
 
 
-def _words(example: Example, tokens: Tokens) -> TextRows:
+def _words(example: Example, tokens: Tokens, word_split: str | None) -> TextRows:
     if example.words is None:
-        borders = np.asarray(split_words(example.text), dtype=np.int64).reshape(-1, 2)
+        borders = np.asarray(split_words(example.text, word_split), dtype=np.int64).reshape(-1, 2)
         groups = alignment.by_overlap(tokens.starts, tokens.ends, borders)
     else:
         ends = np.cumsum([len(word) + 1 for word in example.words], dtype=np.int64) - 1

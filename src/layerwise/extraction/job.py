@@ -85,7 +85,7 @@ def prepare(
         place(out),
         options.model,
         {**_loading(options, place(out) if append else None), "precision": options.precision},
-        _request(options, place(out) if append else None),
+        _request(options, corpus.word_split, place(out) if append else None),
         options.dtype,
         together,
     )
@@ -118,9 +118,13 @@ def _earlier(extended: Path) -> Manifest | None:
     return read_manifest(Folder(extended)) if exists else None
 
 
-def _request(options: ExtractOptions, extended: Path | None) -> dict[str, Any]:
-    """Return what `Encoder.request` takes; added texts get the prompt of the dataset `extended` where none is given."""
+def _request(options: ExtractOptions, word_split: str | None, extended: Path | None) -> dict[str, Any]:
+    """Return what `Encoder.request` takes; added texts get the prompt of the dataset `extended` where none is given.
+
+    `word_split` is what a word of this source is where the option doesn't say it.
+    """
     request = part(options, EncodeOptions)
+    request["word_split"] = options.word_split or word_split
     if extended is not None and options.prompt is None and options.prompt_name is None:
         manifest = _earlier(extended)
         if manifest is not None:

@@ -33,6 +33,7 @@ class _PoolRequest:
     level: str
     pool: str | None
     special_tokens: bool
+    word_split: str | None = None
     skip: int | None = None
 
     @staticmethod
@@ -84,7 +85,8 @@ def pool_dataset(
 
 def _check(finer: LayerDataset, level: str, pool: str | None, special_tokens: bool) -> _PoolRequest:
     choices.one_of("level", level, tuple(_FINER))
-    request = _PoolRequest(level, choices.fit_pool(level, pool), special_tokens)
+    word_split = finer.manifest.settings.word_split
+    request = _PoolRequest(level, choices.fit_pool(level, pool), special_tokens, word_split)
     choices.fit_special(level, request.pool, special_tokens)
     if finer.level not in _FINER[level]:
         raise RequestError(

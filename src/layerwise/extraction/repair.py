@@ -28,7 +28,7 @@ from layerwise.store.manifest import Description, EncoderSettings, SourceEntry
 from layerwise.store.records import ShardRecord
 from layerwise.store.staging import difference
 
-_REQUEST = ("layers", "level", "pool", "special_tokens", "long", "max_length", "batch_tokens")
+_REQUEST = ("layers", "level", "pool", "special_tokens", "long", "max_length", "batch_tokens", "word_split")
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -128,4 +128,5 @@ def stored_request(encoder: Encoder, settings: Settings, layers: LayerSpec | Non
         max_length=settings.max_length,
         overlap=choices.recorded_overlap(settings.long, settings.overlap),
         prompt=settings.prompt or "",
+        word_split=settings.word_split,
     )

@@ -111,7 +111,7 @@ def _rows_of_text(
 ) -> Iterator[str]:
     """Yield a row per word or span; a kept column with a value per word has the values of its words."""
     task, answer = next(_task_answers(heads, prediction))
-    offsets = _word_offsets(prediction) if prediction.kept.of_words else []
+    offsets = _word_offsets(heads, prediction) if prediction.kept.of_words else []
     for row in next(iter(answer.values())):
         inside = [n for n, word in enumerate(offsets) if _overlaps(row, *word)]
         of_row = {
@@ -190,7 +190,7 @@ def _conll(heads: Heads, predictions: Iterable[Prediction]) -> Iterator[str]:
     for prediction in predictions:
         for name, value in prediction.kept.of_text.items():
             yield f"# {name} = {_cell(value)}".translate(_BREAKS)
-        offsets = _word_offsets(prediction)
+        offsets = _word_offsets(heads, prediction)
         kept = [_word_cells(values) for values in prediction.kept.of_words.values()]
         tags = [_tags(task, answer, offsets) for task, answer in _task_answers(heads, prediction)]
         for (start, end), *cells in zip(offsets, *kept, *tags, strict=True):
@@ -203,10 +203,10 @@ def _word_cells(values: Iterable[Any]) -> list[str]:
     return [_cell(value).translate(_BREAKS) or NO_LABEL for value in values]
 
 
-def _word_offsets(prediction: Prediction) -> list[tuple[int, int]]:
+def _word_offsets(heads: Heads, prediction: Prediction) -> list[tuple[int, int]]:
     """Return the start and end of each word of a text, including words without a row."""
     if prediction.example.words is None:
-        return split_words(prediction.example.text)
+        return split_words(prediction.example.text, next(iter(heads.values())).rows["word_split"])
     offsets, start = [], 0
     for word in prediction.example.words:
         offsets.append((start, start + len(word)))

@@ -183,7 +183,7 @@ class HeadData:
     Attributes:
         model: `id`, `revision`, `family`, `blocks`, `width`, and the hashes `weights`, `tokenizer`, `config`.
         rows: how rows are made from texts: `level`, `pool`, `special_tokens`, `long`, `max_length`, `overlap`,
-            `precision`, `prompt` (or `None`), and `words_pool`, which is set where texts are pools of word rows.
+            `precision`, `prompt` and `word_split` (or `None`), and `words_pool`, which is set where texts are pools of word rows.
         pairs: the names of the two texts of a record, or `None`.
         task_heads: the fitted head of each task.
         training: the training data, and the scores on held-out and test rows.

@@ -39,14 +39,16 @@ _MODEL = ("id", "revision", "family", "blocks", "width", "weights", "tokenizer",
 
 
 def describe_rows(dataset: LayerDataset) -> dict[str, Any]:
-    """Return `level`, `pool`, `special_tokens`, `long`, `max_length`, `overlap`, `precision`, `prompt`, `words_pool`.
+    """Return `level`, `pool` and other settings by name: how the rows of a dataset were made.
 
     `words_pool` is the pool of the words if texts were pooled from word rows (`layerwise pool`), else `None`.
     """
     settings, derived = dataset.manifest.settings, dataset.manifest.derived
-    names = ("special_tokens", "long", "max_length", "overlap", "precision", "prompt")
+    names = ("special_tokens", "long", "max_length", "overlap", "precision", "prompt", "word_split")
     rows = {name: getattr(settings, name) for name in names}
     words = derived.pool if derived is not None and derived.level == "word" else None
+    if dataset.level == "text" and words is None:
+        rows["word_split"] = None  # no row depends on it
     return {"level": dataset.level, "pool": dataset.pool, **rows, "words_pool": words}
 
 
@@ -142,6 +144,7 @@ def _request(head: HeadData, encoder: Encoder, batch_tokens: int | None) -> Requ
         max_length=rows["max_length"],
         overlap=choices.recorded_overlap(rows["long"], rows["overlap"]),
         prompt=rows["prompt"] or "",
+        word_split=rows["word_split"],
         batch_tokens=batch_tokens,
     )
 
@@ -289,7 +292,7 @@ def check_dataset(head: HeadData, dataset: LayerDataset) -> None:
     """
     head.check_model(dataset.manifest.model.to_json(), str(dataset.path))
     rows = describe_rows(dataset)
-    for name in ("level", "pool", "special_tokens", "prompt", "words_pool"):
+    for name in ("level", "pool", "special_tokens", "prompt", "words_pool", "word_split"):
         if rows[name] != head.rows[name]:
             raise HeadError(
                 f"the head was trained on rows of {name} {head.rows[name]!r} and {dataset.path} has "

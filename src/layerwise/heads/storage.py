@@ -184,7 +184,7 @@ def read_head(path: str | Path) -> HeadData:
     provenance = {name: value.get(name) for name in ("versions", "made")}
     both = None if pairs is None else (pairs[0], pairs[1])
     model, rows, training = value["model"], value["rows"], value["training"]
-    rows = {"prompt": None, **rows}
+    rows = {"prompt": None, "word_split": None, **rows}
     return HeadData(model, rows, both, tuple(tasks), training, provenance, head_name(path))
 
 

@@ -21,7 +21,7 @@ from layerwise._util.json_checks import (
     text,
     whole,
 )
-from layerwise.choices import LONG, POOLS, PRECISIONS, TASKS
+from layerwise.choices import LONG, POOLS, PRECISIONS, TASKS, WORD_SPLITS
 from layerwise.heads.head import ACTIVATIONS
 
 LEVELS = ("token", "word", "text")
@@ -104,6 +104,7 @@ _TOP: json_checks.Schema = {
         "overlap": whole(0, _LONGEST),
         "precision": one_of(PRECISIONS),
         "prompt": optional(text),
+        "word_split": optional(one_of(WORD_SPLITS)),
         "words_pool": nullable(one_of(POOLS)),
     },
     "tensors": {"bytes": whole(0, _LONGEST), "sha256": sha256},

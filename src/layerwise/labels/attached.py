@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -74,6 +74,10 @@ def with_labels(
         )
     joined = _join(dataset, file)
     notes = _notes(dataset, file, joined, name)
+    letters = _by_letter(dataset, joined.values)
+    if letters is not None:
+        joined = replace(joined, values=letters)
+        notes.append(Message("note.labels.letters", source=file.source))
     missing = sum(not is_present(value) for value in joined.values)
     record = {
         "source": file.source,
@@ -253,6 +257,24 @@ def _attached(
     return dataset.with_column(name, _array(of_rows), of_rows=True)
 
 
+def _by_letter(dataset: Layered, values: Sequence[Any]) -> list[Any] | None:
+    """Return strings as lists of their letters, as the labels of residues are written: `HHHEEC`.
+
+    `None` where words aren't letters, or most strings don't have a letter for each.
+    """
+    if dataset.word_split != "chars" or dataset.level not in ("word", "token"):
+        return None
+    words: list[int] = []
+    for part in dataset.parts():
+        with_rows = _words_with_rows(part)
+        words += [with_rows[doc] if count is None else count for doc, count in _words_of(part)]
+    strings = [(value, count) for value, count in zip(values, words, strict=True) if isinstance(value, str)]
+    fitting = sum(len(value) == count for value, count in strings)
+    if 2 * fitting <= len(strings) or all(len(value) < 2 for value, _ in strings):
+        return None
+    return [list(value) if isinstance(value, str) and value else value for value in values]
+
+
 def _check_words(dataset: Layered, values: Sequence[Any], places: Sequence[str]) -> None:
     """Check that each text has a label for each of its words, or none at all.
 
@@ -260,10 +282,7 @@ def _check_words(dataset: Layered, values: Sequence[Any], places: Sequence[str])
         RequestError: a text with more or fewer.
     """
     for part in dataset.parts():
-        numbered = zip(part.index["doc"].to_pylist(), part.index["word"].to_pylist(), strict=True)
-        with_rows = Counter[int]()
-        for doc, word in numbered:
-            with_rows[doc] = max(with_rows[doc], -1 if word is None else word + 1)
+        with_rows = _words_with_rows(part)
         for doc, words in _words_of(part):
             labels, least = values[doc], with_rows[doc]
             is_list = isinstance(labels, list)
@@ -278,6 +297,14 @@ def _check_words(dataset: Layered, values: Sequence[Any], places: Sequence[str])
             )
 
 
+def _words_with_rows(part: Layered) -> Counter[int]:
+    """Return the number of words of each text up to the last that has a row."""
+    with_rows = Counter[int]()
+    for doc, word in zip(part.index["doc"].to_pylist(), part.index["word"].to_pylist(), strict=True):
+        with_rows[doc] = max(with_rows[doc], -1 if word is None else word + 1)
+    return with_rows
+
+
 def _words_of(part: Layered) -> list[tuple[int, int | None]]:
     """Return the number of each text and that of its words; `None` where no texts are stored."""
     texts = part.texts
@@ -289,7 +316,7 @@ def _words_of(part: Layered) -> list[tuple[int, int | None]]:
     if "text" in texts.column_names:
         stored = texts["text"].to_pylist()
         counts = [
-            len(split_words(text or "")) if count is None else count
+            len(split_words(text or "", part.word_split)) if count is None else count
             for count, text in zip(counts, stored, strict=True)
         ]
     return list(zip(docs, counts, strict=True))

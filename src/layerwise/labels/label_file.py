@@ -12,7 +12,8 @@ from layerwise.arguments import argument
 from layerwise.errors import RequestError, SourceError
 from layerwise.labels.spelling import shortened
 from layerwise.read.corpus import read_fields
-from layerwise.read.endings import has_known_ending
+from layerwise.read.endings import has_known_ending, is_fasta
+from layerwise.read.fasta import SEQUENCE
 from layerwise.read.files import find_files
 from layerwise.read.recognise import holds_conll
 from layerwise.wording import Message
@@ -51,7 +52,8 @@ def read_label_file(labels_from: Any, label: str | None) -> LabelFile:
     """Return the labels of a file.
 
     Args:
-        labels_from: a file of any format, or `FILE:COL`; in Python also data in memory, such as a data frame or a list.
+        labels_from: a file of any format, or `FILE:COL` (of FASTA by default the sequences); in Python also data in memory,
+            such as a data frame or a list.
         label: the column when `labels_from` names none and the file has it; otherwise the column is the only one besides
             `id`.
 
@@ -60,12 +62,15 @@ def read_label_file(labels_from: Any, label: str | None) -> LabelFile:
         RequestError: no label, or it isn't clear in which column they are.
     """
     source, column = _split(labels_from)
+    of_sequences = isinstance(source, str | Path) and is_fasta(str(source))
     values: list[Any] = []
     ids: list[str | None] = []
     texts: list[Any] = []
     places: list[str] = []
     try:
         for record_place, fields in read_fields(_records_of(source), format=_format(source)):
+            if of_sequences and column is None and label not in fields:
+                column = SEQUENCE
             column = column if values else _column(labels_from, column, label, list(fields))
             values.append(fields.get(column or ""))
             ids.append(id_text(fields.get(ID)))

@@ -14,7 +14,7 @@ from layerwise.array_types import F32, F64, I64
 from layerwise.labels.scorers import Predicted, Scorer
 from layerwise.probing.design import Design, OuterFit
 from layerwise.probing.influence import CandidatePredictions
-from layerwise.probing.terms import terms
+from layerwise.probing.terms import letter_terms, terms
 
 _CS = (0.1, 1.0, 10.0, 100.0)  # rows of TF-IDF have length 1, so they need less regularisation
 _MAX_FEATURES = 20_000  # the most frequent entries of the vocabulary
@@ -44,6 +44,7 @@ def bag_of_words(
     outers: Sequence[OuterFit],
     *,
     words: bool,
+    letters: bool = False,
     track: Tracker = SILENT,
 ) -> CandidatePredictions:
     """Return the predictions of the same kind of classifier on TF-IDF features, by outer fit and inner fit.
@@ -57,9 +58,10 @@ def bag_of_words(
         scorer: turns scores into predictions and scores these.
         outers: the outer fits to use.
         words: whether a row is a word; its features are then its character n-grams of 1 to 3 letters, else its terms.
+        letters: whether each letter of a text is a word; its terms are then its letters and pairs of neighbours.
         track: progress over the folds.
     """
-    terms_of_rows = _split(texts, words)
+    terms_of_rows = _split(texts, words, letters)
     out, held_out_of_fit = [], []
     for outer, _ in track.each(outers, (f"fold {n + 1} of {len(outers)}" for n in range(len(outers)))):
         scores = np.zeros(len(_CS))
@@ -75,9 +77,10 @@ def bag_of_words(
     return CandidatePredictions(out, held_out_of_fit)
 
 
-def _split(texts: Sequence[str], words: bool) -> NDArray[Any]:
+def _split(texts: Sequence[str], words: bool, letters: bool) -> NDArray[Any]:
     """Return the terms of each row, lists of strings as objects (n,); split once, as many fits read them."""
-    analyzer = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 3)).build_analyzer() if words else terms
+    of_word = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 3)).build_analyzer()
+    analyzer = of_word if words else letter_terms if letters else terms
     out = np.empty(len(texts), object)
     for row, text in enumerate(texts):
         out[row] = analyzer(text)

@@ -195,7 +195,10 @@ class ResultBuilder:
         outers = [outer for outer in run.design.outers if outer.repeat == 0]
         of_words = run.dataset.level in ("token", "word")
         predictions["bag_of_words"] = baselines.bag_of_words(
-            words, run.design, run.scorer, outers, words=of_words, track=track
+            *(words, run.design, run.scorer, outers),
+            words=of_words,
+            letters=run.dataset.word_split == "chars",
+            track=track,
         )
         if len(outers) < len(run.design.outers):
             run.notes.append(Message("note.bag.folds", n=len(outers)))

@@ -1,5 +1,6 @@
 """The terms of a text for the bag of words: its words, and in scripts without spaces characters and pairs of them."""
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -71,6 +72,18 @@ def terms(text: str) -> list[str]:
                 pairs.append(normal[last_start:end])
             last_start, last_end = start, end
     return out + pairs
+
+
+def letter_terms(text: str) -> list[str]:
+    """Return the terms of a sequence of residues or bases: its letters, and each pair of neighbours.
+
+    Their shares are the amino-acid and the dipeptide composition of a protein.
+
+    >>> letter_terms("MKT")
+    ['M', 'K', 'T', 'MK', 'KT']
+    """
+    letters = [text[start:end] for start, end in split_words(text, "chars")]
+    return letters + ["".join(pair) for pair in itertools.pairwise(letters)]
 
 
 def _parts(text: str, kinds: str) -> Iterator[tuple[int, int]]:

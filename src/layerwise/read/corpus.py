@@ -12,6 +12,7 @@ from layerwise.example import Example
 from layerwise.read.arrow import ArrowReader
 from layerwise.read.conll import ConllReader
 from layerwise.read.example_builder import PART, ExampleBuilder
+from layerwise.read.fasta import FastaReader
 from layerwise.read.file import File
 from layerwise.read.files import find_files, source_names
 from layerwise.read.in_memory import ObjectReader
@@ -37,6 +38,7 @@ _READERS: dict[str, type[Reader]] = {
     "hf": ArrowReader,
     "python": ObjectReader,
     "conll": ConllReader,
+    "fasta": FastaReader,
 }
 
 
@@ -164,6 +166,11 @@ class Corpus:
         options = self._reader.options
         names = ("separator", "na", "sentence_id", "join", "classes")
         return {name: getattr(options, name) for name in names if getattr(options, name) not in (None, ())}
+
+    @property
+    def word_split(self) -> str | None:
+        """What a word of the texts is, see `word_split.split_words`; `None` for the words of languages."""
+        return "chars" if self.format == "fasta" else None
 
     @property
     def kept(self) -> tuple[str, ...]:

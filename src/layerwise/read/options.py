@@ -205,6 +205,9 @@ def _check_columns(options: ReaderOptions, format: str) -> None:
         refused, why = used, "it has no columns"
     elif format in _WITH_HEADER:
         refused, why = [name for name in used if name == "columns"], "its columns have names already"
+    elif format == "fasta":
+        refused = [name for name in used if name in ("columns", "sentence_id")]
+        why = "its columns are id, description, sequence, and the fields of headers"
     elif format == "conll":
         refused, why = (
             [name for name in used if name in ("text", "id", "sentence_id", "join")],

@@ -12,6 +12,7 @@ from layerwise.read.lines import open_bytes
 HINT_LINES = 3
 _SAMPLE = 1 << 14
 _TAG = re.compile(r"O|[BIESLUM]-\S+")
+_SEQUENCE = re.compile(r"[A-Za-z*.-]+")
 _WORD_NUMBER = re.compile(r"\d+([-.]\d+)?")
 
 
@@ -47,6 +48,8 @@ def hint(lines: Sequence[str]) -> str | None:
         return None
     if "\r" in lines[0]:
         return "a carriage return alone ends no line; write line ends as newlines (tr '\\r' '\\n')"
+    if lines[0].startswith(">") and len(lines) > 1 and _SEQUENCE.fullmatch(lines[1].strip()):
+        return f"the first line begins with '>'; give {argument('format', 'fasta')} to read sequences"
     if all(map(_is_json_object, lines)):
         return f"each line is a JSON object; give {argument('format', 'jsonl')} to read its fields"
     if _are_words(lines):

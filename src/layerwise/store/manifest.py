@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 from layerwise._util import json_checks
 from layerwise._util.guarded import BLOCKS, WIDTH
 from layerwise._util.paths import faults, reason
-from layerwise.choices import DTYPES, LEVELS, LONG, POOLS, PRECISIONS
+from layerwise.choices import DTYPES, LEVELS, LONG, POOLS, PRECISIONS, WORD_SPLITS
 from layerwise.errors import DatasetError
 from layerwise.layers import layer_names
 from layerwise.store.json_object import JsonObject, as_json
@@ -173,6 +173,7 @@ class EncoderSettings(JsonObject):
     prompt: str | None = None
     prompt_tokens: int | None = None
     include_prompt: bool | None = None
+    word_split: Annotated[str, json_checks.one_of(WORD_SPLITS)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -145,6 +145,11 @@ class LayerDataset(Layered):
         return self._manifest.pool
 
     @property
+    def word_split(self) -> str | None:
+        """What a word of raw text is: `chars`, or `None` for a run of letters and digits."""
+        return self._manifest.settings.word_split
+
+    @property
     def width(self) -> int:
         """How many numbers a vector has."""
         return self._manifest.width
