@@ -162,6 +162,23 @@ def messages_json(**fields: str | Sequence[str] | None) -> dict[str, Any]:
     }
 
 
+def said_again(texts: Sequence[str], messages: Any) -> list[str]:
+    """Return stored sentences as the messages of their JSON form (`messages_json`), in the same order.
+
+    A sentence without one, or with one that the catalogue lacks or that says something else in English, remains a string.
+    """
+    parts = messages if isinstance(messages, list) and len(messages) == len(texts) else texts
+    return [_same_message(text, part) for text, part in zip(texts, parts, strict=True)]
+
+
+def _same_message(text: str, part: Any) -> str:
+    try:
+        message = _restored_part(part)
+    except (KeyError, TypeError, ValueError):
+        return text
+    return message if message == text else text
+
+
 def in_language(content: Mapping[str, Any], lang: str) -> dict[str, Any]:
     """Return the JSON content of a result with its sentences in a language.
 

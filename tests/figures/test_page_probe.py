@@ -382,18 +382,3 @@ def test_the_legend_explains_the_ring(show: Show, lang: str, word: str) -> None:
     (key,) = [key for key in opened.tab.locator("#probe .keys > span").all() if key.inner_text() == word]
     assert key.locator("circle.best").count() == 1
     assert opened.tab.locator("#probe-curve circle.best").count() == 1
-
-
-@pytest.mark.parametrize(("lang", "words"), [("en", "steps of the model"), ("zh", "未应用的模型步骤")])
-def test_steps_that_arent_applied_are_said_once_in_the_language_of_the_page(
-    started: Any, tmp_path: Path, lang: str, words: str
-) -> None:
-    notices = ["model 'm' has steps that are not applied: Normalize, Dense", "another notice"]
-    model = {"id": "m", "not_applied": ["Normalize", "Dense"]}
-    data = {"title": "d", "about": {"layers": LAYERS, "model": model, "notices": notices}, "notes": []}
-    (tmp_path / "page.html").write_bytes(page(data, lang).encode())
-    opened = Opened(started, tmp_path / "page.html")
-    assert words in opened.text("header")
-    assert "Normalize" not in opened.text("footer")
-    assert "another notice" in opened.text("footer")
-    opened.close()

@@ -178,11 +178,8 @@ function showFooter(head) {
     head.points && isNumber(head.points.seed) && t("foot.seed", { seed: head.points.seed }),
     t(head.points?.remote ? "foot.remote" : "foot.file"),
   ];
-  // The header names the steps that are not applied, in the language of the page.
-  const steps = (head.about?.model?.not_applied ?? []).join(", ");
-  const isSaid = (text) => steps !== "" && text.startsWith("model ") && text.endsWith(`: ${steps}`);
-  const notices = (head.about?.notices ?? []).filter((text) => !isSaid(text));
-  const notes = [...notices, ...(head.notes ?? []), ...(head.probe?.notes ?? []), ...(head.analysis?.notes ?? [])];
+  const told = [head.about?.notices, head.notes, head.probe?.notes, head.analysis?.notes];
+  const notes = told.flatMap((texts) => texts ?? []);
   $("foot").replaceChildren(
     ...parts.filter(Boolean).map((words) => el("p", { class: "said" }, words)),
     notes.length
