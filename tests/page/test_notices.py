@@ -9,9 +9,9 @@ import pytest
 
 import layerwise as lw
 from browser import Opened, browser
+from layerwise.page import content
 from layerwise.store.manifest import Manifest
 from layerwise.wording import Message, catalogue, in_language, messages_json, said_again
-from layerwise.page import content
 
 # A column without a name, one whose name layerwise uses itself, and cells that say that a value is missing.
 TABLE = "text,,line,kind\n天 地,1,7,甲\n水 火,2,8,NA\n木 金,3,9,乙\n"
@@ -42,10 +42,12 @@ def test_a_page_in_chinese_says_notices_in_chinese(
     dataset: lw.LayerDataset, started: Any, tmp_path: Path
 ) -> None:
     notices = dataset.manifest.notice_messages
-    assert len(notices) == 4 and all(isinstance(notice, Message) for notice in notices)
+    assert len(notices) == 4
+    assert all(isinstance(notice, Message) for notice in notices)
     header, footer = page_texts(started, dataset, tmp_path)
     for notice in notices[:3]:
-        assert isinstance(notice, Message) and notice.in_language("zh") in footer
+        assert isinstance(notice, Message)
+        assert notice.in_language("zh") in footer
         assert str(notice) not in footer
     assert "未应用的模型步骤：Normalize" in header
     assert "Normalize" not in footer, "the header says it"
@@ -66,7 +68,8 @@ def test_a_dataset_without_messages_shows_its_notices_in_english(
         path.write_bytes(stored)
     assert older.manifest.notices == dataset.manifest.notices
     assert "cells that hold 'NA': 1 in 'kind'; R, pandas or SQL write it" in footer
-    assert "未应用的模型步骤：Normalize" in header and "Normalize" not in footer
+    assert "未应用的模型步骤：Normalize" in header
+    assert "Normalize" not in footer
 
 
 def test_messages_are_kept_when_datasets_grow_and_merge(
@@ -106,6 +109,9 @@ def test_notices_in_a_language_nobody_has_are_left_as_they_are(dataset: lw.Layer
     assert in_language(facts, "zh")["notices"] == facts["notices"]
 
 
-@pytest.mark.parametrize("key", [key for key in catalogue("en") if key.startswith(("note.read.", "note.model."))])
+@pytest.mark.parametrize(
+    "key", [key for key in catalogue("en") if key.startswith(("note.read.", "note.model."))]
+)
 def test_notices_are_of_one_sentence_without_a_stop(key: str) -> None:
-    assert not catalogue("en")[key].endswith(".") and not catalogue("zh")[key].endswith("。")
+    assert not catalogue("en")[key].endswith(".")
+    assert not catalogue("zh")[key].endswith("。")

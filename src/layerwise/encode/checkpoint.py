@@ -231,7 +231,9 @@ def _with_recipe(checkpoint: Checkpoint, recipe: SentenceTransformersRecipe | No
         lowercase=recipe.lowercase,
         prompts=recipe.prompts,
         not_applied=recipe.not_applied,
-        notes=recipe.notes + prompt_notes(checkpoint.name, recipe.prompts) + ((note,) if recipe.not_applied else ()),
+        notes=recipe.notes
+        + prompt_notes(checkpoint.name, recipe.prompts)
+        + ((note,) if recipe.not_applied else ()),
     )
 
 

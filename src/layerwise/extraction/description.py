@@ -62,9 +62,9 @@ def describe_grown(description: Description, earlier: Manifest, notices: Sequenc
     """
     skipped = (record for record in description.skipped if record not in earlier.skipped)
     all_notices = (*earlier.notice_messages, *description.notice_messages, *notices)
-    return replace(
-        description, skipped=(*earlier.skipped, *skipped), merged=earlier.merged
-    ).with_notices(all_notices)
+    return replace(description, skipped=(*earlier.skipped, *skipped), merged=earlier.merged).with_notices(
+        all_notices
+    )
 
 
 def column_notices(lacks: Sequence[str], new: Sequence[str], sources: Sequence[str]) -> list[Message]:

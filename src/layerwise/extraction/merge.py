@@ -111,6 +111,4 @@ def _description(several: Sequence[LayerDataset], merged: tuple[MergedDataset, .
         merged=merged,
         versions=versions(),
     )
-    return description.with_notices(
-        notice for manifest in manifests for notice in manifest.notice_messages
-    )
+    return description.with_notices(notice for manifest in manifests for notice in manifest.notice_messages)

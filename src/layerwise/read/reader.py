@@ -77,9 +77,7 @@ class Reader(ABC):
 
         def note(line: int | None) -> None:
             place = Message(f"note.read.place.{self.unit}", file=file.label, line=str(line))
-            self._add_notice(
-                Message("note.read.sentence.again", place=place, column=repr(self.sentence_id))
-            )
+            self._add_notice(Message("note.read.sentence.again", place=place, column=repr(self.sentence_id)))
 
         return note
 

@@ -123,9 +123,7 @@ class TableReader(Reader):
         self._noted.add(f"header of {file.label}")
         key = "note.read.header.rows" if new[0] == names[0] else "note.read.header"
         called = some([repr(name) for name in new], LISTED)
-        self.notices.append(
-            Message(key, file=file.label, unnamed=len(new), of=len(names), names=called)
-        )
+        self.notices.append(Message(key, file=file.label, unnamed=len(new), of=len(names), names=called))
 
     def _header(self, file: File, rows: Iterator[Row | Skipped]) -> list[str]:
         row = next(rows, None)
