@@ -122,7 +122,7 @@ def _table(result: dict[str, Any], say: Callable[..., str], lang: str) -> list[s
                 f"{candidate['cost']:.0%}",
             )
         )
-    others = {say("figure.chosen"): result["chosen"]}
+    others = {say("probe.chosen"): result["chosen"]}
     for name, baseline in result["baselines"].items():
         others[say("terminal.baseline", name=text_in(name_of("baseline", name), lang))] = baseline
     rows += [

@@ -122,7 +122,7 @@ const tip = {
 /** Gives a mark its words, on hover, on focus and for screen readers. */
 function describe(mark, lines) {
   const list = Array.isArray(lines) ? lines : [lines];
-  mark.setAttribute("aria-label", list.join("; "));
+  mark.setAttribute("aria-label", list.join(t("comma")));
   mark.addEventListener("pointermove", (event) => tip.show(event.clientX, event.clientY, list));
   mark.addEventListener("pointerleave", () => tip.hide());
   mark.addEventListener("focus", () => {
