@@ -363,6 +363,7 @@ def show(started: Any, tmp_path: Path) -> Iterator[Show]:
         file = tmp_path / f"page{len(tabs)}.html"
         file.write_bytes(page(data, lang).encode())
         tabs.append(Opened(started, file, **options))
+        tabs[-1].tab.evaluate("layerwise.slider?.set(0)")  # the map opens at the advised layer
         return tabs[-1]
 
     yield show
@@ -539,7 +540,7 @@ def test_charts_and_their_tables(show: Show) -> None:
         "layer emb",
         "mean(0:4)",
         "learned(0:4)",
-        "chosen",
+        "following the advice",
         "majority (chance): 0.51",
         "· best",
     ):

@@ -36,6 +36,7 @@ _DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)
 _LABEL_MOST = 28  # characters
 _TICKS_MOST = 40
 _LABEL_GAP = 30  # points between a line and its label
+_LEGEND_ROW = 6  # entries, from which on the legend has two rows
 _BAR_STEP = 0.3  # between two intervals of baselines; layers are 1 apart
 
 
@@ -276,7 +277,7 @@ def _frame(axes: Axes, result: Mapping[str, Any], layers: Sequence[_Point], mixe
         alignment="left",
         loc="lower left",
         bbox_to_anchor=(0, 1),
-        ncols=6,
+        ncols=len(names) if len(names) < _LEGEND_ROW else math.ceil(len(names) / 2),
         frameon=False,
         borderpad=0,
         columnspacing=1.2,
