@@ -284,7 +284,7 @@ def test_chinese_pages_and_files_have_chinese_typography(
             if cell.strip(" -:")
         ]
         own = {row for row in dataset.texts["text"].to_pylist() if row} | {"".join(WORDS)}
-        seen = [*read_all(started, path), *(line.strip() for line in lines)]
+        seen = [*read_all(started, path), *(line.strip().removeprefix("- ") for line in lines)]
         wrong = {
             text: faults(text) for text in seen if not any(user in text for user in own) and faults(text)
         }
