@@ -217,11 +217,11 @@ function pathChart(wide, text, names, layers, state) {
       "g",
       {},
       svg("circle", { cx: x, cy: y, r: 2.5, class: "dot ink1" }),
-      !named.has(layer) ? "" : words(x + 6, y - 5, shown(name), { class: "tick" }),
+      !named.has(layer) ? "" : words(x + 6, y - 5, shown(name), { class: "tick halo" }),
     );
   });
   const name = words(nameX, nameY, names[state.token], {
-    class: "path-name",
+    class: "path-name halo",
     "text-anchor": "middle",
   });
   return sheet(
