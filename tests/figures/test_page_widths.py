@@ -138,7 +138,9 @@ def test_a_rectangle_follows_the_column(opened: Opened) -> None:
     opened.tab.wait_for_selector("#boxed dt")
     assert {"usual", "seldom", "rare"} <= set(texts(opened, "#boxed dt"))
     opened.tab.select_option("#colour", label="half")
-    opened.wait("![...document.querySelectorAll('#boxed dt')].some((one) => one.textContent.includes('usual'))")
+    opened.wait(
+        "![...document.querySelectorAll('#boxed dt')].some((one) => one.textContent.includes('usual'))"
+    )
     assert {"a", "b"} <= set(texts(opened, "#boxed dt"))
 
 

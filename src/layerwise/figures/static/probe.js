@@ -132,7 +132,7 @@ function probeChart(wide, { layers, others, baselines, digits, metric, unit, bes
   const slant = Math.max(0, ...others.map((candidate, i) => names[layers.length + i].length)) * 4;
   const listed = narrow ? 18 * lines.length : 0;
   const [left, top, bottom] = [58, 14, Math.max(46, 26 + slant) + listed];
-  const high = (narrow ? 260 : 320) + slant / 2 + listed;
+  const high = (narrow ? 260 : 300) + slant + listed;
   const slots = all.length + (layers.length && others.length ? 1 : 0) || 1;
   const step = (wide - left - right) / slots;
   const x = (i) => left + step * (i + 0.5 + (i >= layers.length && layers.length ? 1 : 0));
