@@ -178,8 +178,8 @@ function showFooter(head) {
     head.points && isNumber(head.points.seed) && t("foot.seed", { seed: head.points.seed }),
     t(head.points?.remote ? "foot.remote" : "foot.file"),
   ];
-  const told = [head.about?.notices, head.notes, head.probe?.notes, head.analysis?.notes];
-  const notes = told.flatMap((texts) => texts ?? []);
+  const lists = [head.about?.notices, head.notes, head.probe?.notes, head.analysis?.notes];
+  const notes = lists.flatMap((texts) => texts ?? []);
   $("foot").replaceChildren(
     ...parts.filter(Boolean).map((words) => el("p", { class: "said" }, words)),
     notes.length
