@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib import resources
 from typing import Any, TypeAlias
@@ -20,6 +22,10 @@ from layerwise._util.display import DECIMALS, half_up, rounded
 Value: TypeAlias = "str | int | Message | Sequence[str | Message]"
 """A name or a formatted number, a whole number, a part of a sentence, or a list of names."""
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_IDEOGRAPH = re.compile("[\u3400-\u9fff\uf900-\ufaff]")
+_FULL_WIDTH = re.compile("[\u3001-\u303f\uff00-\uffef\u2018-\u201d]")
+_LATIN = re.compile("[A-Za-z0-9]")
+_DIGITS: ContextVar[int] = ContextVar("digits", default=3)
 _DEEPEST = 8  # levels of messages within messages that are read from a file
 
 
@@ -115,13 +121,31 @@ def text_in(text: str, lang: str) -> str:
     return text.in_language(lang) if isinstance(text, Message) else text
 
 
-def fixed(value: float, digits: int = 3) -> str:
+@contextmanager
+def digits(count: int) -> Iterator[None]:
+    """Give numbers `count` digits after the point until the end of the block, where `fixed` isn't told how many.
+
+    >>> with digits(2):
+    ...     fixed(0.84712)
+    '0.85'
+    """
+    before = _DIGITS.set(count)
+    try:
+        yield
+    finally:
+        _DIGITS.reset(before)
+
+
+def fixed(value: float, digits: int | None = None) -> str:
     """Return a number with a fixed number of digits, the same in every language; `–` where it isn't finite.
+
+    Without `digits` there are 3, or as many as the function `digits` says.
 
     >>> fixed(0.84712), fixed(-0.5, 1), fixed(-0.0001), fixed(float("nan"))
     ('0.847', '−0.5', '0.000', '–')
     """
-    return half_up(value, digits) if math.isfinite(value) else "–"
+    places = _DIGITS.get() if digits is None else digits
+    return half_up(value, places) if math.isfinite(value) else "–"
 
 
 def percent(share: float, digits: int = 0) -> str:
@@ -160,6 +184,23 @@ def messages_json(**fields: str | Sequence[str] | None) -> dict[str, Any]:
         for name, text in fields.items()
         if text
     }
+
+
+def said_again(texts: Sequence[str], messages: Any) -> list[str]:
+    """Return stored sentences as the messages of their JSON form (`messages_json`), in the same order.
+
+    A sentence without one, or with one that the catalogue lacks or that says something else in English, remains a string.
+    """
+    parts = messages if isinstance(messages, list) and len(messages) == len(texts) else texts
+    return [_same_message(text, part) for text, part in zip(texts, parts, strict=True)]
+
+
+def _same_message(text: str, part: Any) -> str:
+    try:
+        message = _restored_part(part)
+    except (KeyError, TypeError, ValueError):
+        return text
+    return message if message == text else text
 
 
 def in_language(content: Mapping[str, Any], lang: str) -> dict[str, Any]:
@@ -233,7 +274,31 @@ def _rendered(key: str, values: Mapping[str, Value], lang: str) -> str:
     template = (
         templates[f"{key}.one"] if values.get("n") == 1 and f"{key}.one" in templates else templates[key]
     )
-    return _PLACEHOLDER.sub(lambda name: _rendered_value(values[name[1]], lang), template)
+    if lang != "zh":
+        return _PLACEHOLDER.sub(lambda name: _rendered_value(values[name[1]], lang), template)
+    text, *rest = _PLACEHOLDER.split(template)
+    for name, words in zip(rest[::2], rest[1::2], strict=True):
+        text = beside(beside(text, _rendered_value(values[name], lang)), words)
+    return text
+
+
+def beside(left: str, right: str) -> str:
+    """Return two parts of a Chinese sentence with the blanks between them that its typography asks for.
+
+    One between an ideograph and a Latin letter or a digit; none between ideographs, and beside full-width punctuation. The
+    page does the same (`beside` in words.js).
+
+    >>> beside("准确率", "为 0.81"), beside("片段 F1", "为 0.81"), beside("0.81 ", "（95% 区间）")
+    ('准确率为 0.81', '片段 F1 为 0.81', '0.81（95% 区间）')
+    """
+    before, after = left.rstrip(" "), right.lstrip(" ")
+    pair = before[-1:] + after[:1]
+    if len(pair) < 2:
+        return left + right
+    ideographs = len(_IDEOGRAPH.findall(pair))
+    if _FULL_WIDTH.search(pair) or ideographs == 2:
+        return before + after
+    return f"{before} {after}" if ideographs and _LATIN.search(pair) else left + right
 
 
 def _rendered_value(value: Value, lang: str) -> str:

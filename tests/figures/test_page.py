@@ -363,6 +363,7 @@ def show(started: Any, tmp_path: Path) -> Iterator[Show]:
         file = tmp_path / f"page{len(tabs)}.html"
         file.write_bytes(page(data, lang).encode())
         tabs.append(Opened(started, file, **options))
+        tabs[-1].tab.evaluate("layerwise.slider?.set(0)")  # the map opens at the advised layer
         return tabs[-1]
 
     yield show
@@ -539,7 +540,7 @@ def test_charts_and_their_tables(show: Show) -> None:
         "layer emb",
         "mean(0:4)",
         "learned(0:4)",
-        "chosen",
+        "following the advice",
         "majority (chance): 0.51",
         "· best",
     ):
@@ -940,13 +941,13 @@ def served() -> Iterator[tuple[str, list[str]]]:
 def test_data_behind_the_page(started: Any, served: tuple[str, list[str]]) -> None:
     address, asked = served
     opened = Opened(started, address)
-    opened.wait("layerwise.map.coords[0] && !Number.isNaN(layerwise.map.coords[0].at(-1))")
+    opened.wait("layerwise.map.coords[1] && !Number.isNaN(layerwise.map.coords[1].at(-1))")
     assert [path for path in asked if "coords" in path] == [
-        f"/api/coords?layer=emb&start={s}&count={n}" for s, n in ((0, 5000), (5000, 5000), (10000, 2000))
-    ]
+        f"/api/coords?layer=1&start={s}&count={n}" for s, n in ((0, 5000), (5000, 5000), (10000, 2000))
+    ], "those of the layer that the map opens at"
     first = opened.pixels()
     opened.tab.keyboard.press("ArrowRight")
-    opened.wait("layerwise.scene.at === 1 && !Number.isNaN(layerwise.map.coords[1]?.at(-1) ?? NaN)")
+    opened.wait("layerwise.scene.at === 2 && !Number.isNaN(layerwise.map.coords[2]?.at(-1) ?? NaN)")
     assert opened.pixels() != first
     opened.tab.fill("#search", "a b&c")
     opened.tab.wait_for_selector("#hits button")
@@ -958,7 +959,7 @@ def test_data_behind_the_page(started: Any, served: tuple[str, list[str]]) -> No
     chosen = opened.text("#chosen")
     assert "row 6 <b>" in chosen
     assert "not on the map" in chosen
-    assert "near at 1" in chosen
+    assert "near at 2" in chosen
     assert "near at 3" in chosen
     opened.tab.locator("#similarity .cell").nth(2).click()
     opened.tab.wait_for_selector("#pair table")

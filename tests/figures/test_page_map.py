@@ -108,10 +108,15 @@ Show = Callable[..., Opened]
 def show(started: Any, tmp_path: Path) -> Iterator[Show]:
     tabs: list[Opened] = []
 
-    def open_page(data: dict[str, Any] | None = None, lang: str = "en", **options: Any) -> Opened:
+    def open_page(
+        data: dict[str, Any] | None = None, lang: str = "en", first: int | None = 0, **options: Any
+    ) -> Opened:
+        """Open a page, with its map at the layer `first`, or, for `None`, at the one at which it opens."""
         file = tmp_path / f"page{len(tabs)}.html"
         file.write_bytes(page(data or content(), lang).encode())
         tabs.append(Opened(started, file, **({"reduced_motion": "reduce"} | options)))
+        if first is not None:
+            tabs[-1].tab.evaluate("(layer) => layerwise.slider.set(layer)", first)
         return tabs[-1]
 
     yield open_page
@@ -588,3 +593,46 @@ def test_the_slider_stays_in_view_beside_the_map(show: Show, wide: int, high: in
     opened.tab.locator("#layer").press("ArrowRight")
     opened.wait("layerwise.scene.at === 1")
     assert opened.tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+# --- where the map begins ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("advice", "layer"),
+    [
+        ({"best": "2", "cheapest": "1"}, "2"),
+        ({"best": "mean(emb,1)", "cheapest": "emb"}, "1"),
+        ({"best": "learned(emb,1,2,3)", "cheapest": "2"}, "3"),
+        ({"best": "1", "cheapest": "1", "recommended": False}, "3"),
+        (None, "3"),
+    ],
+)
+@pytest.mark.parametrize(("lang", "word"), [("en", "layer"), ("zh", "层")])
+def test_the_map_opens_at_the_advised_layer_or_else_at_the_last(
+    show: Show, advice: dict[str, Any] | None, layer: str, lang: str, word: str
+) -> None:
+    probe = probe_result(3)
+    probe["advice"] = {"differs": True, "text": "Take it."} | (advice or {})
+    opened = show(content(probe=None if advice is None else probe), lang, first=None)
+    assert opened.text("#layer-name") == f"{word} {layer}"
+    assert opened.tab.locator("#layer").input_value() == str(LAYERS.index(layer))
+    opened.wait("(layer) => layerwise.map.coords[layer] !== undefined", LAYERS.index(layer))
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize(("wide", "high"), [(320, 740), (360, 740), (1440, 900), (1920, 1080)])
+def test_nothing_lies_on_the_map(show: Show, wide: int, high: int, lang: str) -> None:
+    opened = show(lang=lang, wide=wide, high=high)
+    opened.tab.locator("#map canvas").scroll_into_view_if_needed()
+    covered = opened.tab.evaluate(
+        """() => {
+            const map = document.querySelector('#map canvas').getBoundingClientRect();
+            const over = (box) => Math.min(box.right, map.right) - Math.max(box.left, map.left) > 1
+                && Math.min(box.bottom, map.bottom) - Math.max(box.top, map.top) > 1;
+            return [...document.querySelectorAll('#map .tools, #map .tools button, #legend, #search')]
+                .filter((node) => over(node.getBoundingClientRect())).map((node) => node.outerHTML.slice(0, 80));
+        }"""
+    )
+    assert covered == []
+    assert opened.tab.locator("#map .tools button").count() == 4

@@ -1,6 +1,8 @@
 """The panel of the probe in a real browser: its axis, its digits, and what it says of a learned mix."""
 
+import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ import pytest
 
 from browser import Opened, browser
 from layerwise._util.display import score_digits
+from layerwise.figures.curve import layer_curve
+from layerwise.figures.markdown import probe_markdown
 from layerwise.figures.page import page
 from layerwise.figures.probe_axis import score_range
 from probe_results import bare_result, probe_result
@@ -384,16 +388,139 @@ def test_the_legend_explains_the_ring(show: Show, lang: str, word: str) -> None:
     assert opened.tab.locator("#probe-curve circle.best").count() == 1
 
 
-@pytest.mark.parametrize(("lang", "words"), [("en", "steps of the model"), ("zh", "未应用的模型步骤")])
-def test_steps_that_arent_applied_are_said_once_in_the_language_of_the_page(
-    started: Any, tmp_path: Path, lang: str, words: str
-) -> None:
-    notices = ["model 'm' has steps that are not applied: Normalize, Dense", "another notice"]
-    model = {"id": "m", "not_applied": ["Normalize", "Dense"]}
-    data = {"title": "d", "about": {"layers": LAYERS, "model": model, "notices": notices}, "notes": []}
-    (tmp_path / "page.html").write_bytes(page(data, lang).encode())
-    opened = Opened(started, tmp_path / "page.html")
-    assert words in opened.text("header")
-    assert "Normalize" not in opened.text("footer")
-    assert "another notice" in opened.text("footer")
-    opened.close()
+# --- names, columns and ticks -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("lang", "words"), [("en", "following the advice"), ("zh", "按建议选择")])
+def test_following_the_advice_has_one_name(show: Show, lang: str, words: str) -> None:
+    opened = show(probe([0.7, 0.75, 0.8], 0.03, {"majority": 0.2}), lang, wide=1440)
+    names = opened.tab.locator("#probe-curve text").all_text_contents()
+    mark = opened.tab.locator("#probe-curve .mark:has(path.dot)").last.get_attribute("aria-label") or ""
+    rows = table_of(opened, "#probe details").locator("tr td:first-child").all_inner_texts()
+    assert words in names
+    assert words in opened.text("#probe .keys")
+    assert mark.startswith(words)
+    assert words in rows
+    assert "chosen" not in opened.text("#probe").replace("C chosen", "")
+    content = probe_result(3)
+    markdown = probe_markdown(content, lang)
+    assert "`chosen`" not in markdown
+    assert {"en": "Following the advice scores", "zh": "按建议选择的得分为"}[lang] in markdown
+
+
+@pytest.mark.parametrize(
+    ("lang", "names"),
+    [
+        ("en", ["macro-F1", "share of a forward pass", "parameters", "tokens/s"]),
+        ("zh", ["宏平均 F1", "前向计算占比", "参数量", "词元/秒"]),
+    ],
+)
+@pytest.mark.parametrize("wide", WIDTHS)
+def test_the_table_has_what_a_candidate_costs(show: Show, lang: str, names: list[str], wide: int) -> None:
+    result = probe([0.7, 0.75, 0.8], 0.03, {"majority": 0.2})
+    for number, candidate in enumerate(result["candidates"]):
+        speed = None if number == 0 else 12345.6
+        candidate |= {
+            "parameters": 1540,
+            "tokens_per_s": speed,
+            "scores": {"macro_f1": 0.641, "accuracy": 0.7},
+        }
+    opened = show(result, lang, wide=wide)
+    rows = table_of(opened, "#probe details").locator("tr")
+    head = opened.tab.locator("#probe details thead").first.locator("th").all_inner_texts()
+    assert head[4:] == names, "accuracy is the metric, and stands once"
+    assert rows.nth(0).locator("td").all_inner_texts()[4:] == ["0.64", "50%", "1,540", "–"]
+    assert rows.nth(1).locator("td").all_inner_texts()[4:] == ["0.64", "50%", "1,540", "12,346"]
+    assert rows.last.locator("td").all_inner_texts()[4:] == ["–"] * 4, "a baseline"
+    assert opened.tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_columns_that_no_candidate_has_are_left_out(show: Show) -> None:
+    opened = show(probe([0.7, 0.75], 0.03, {"majority": 0.2}))
+    table_of(opened, "#probe details")
+    head = opened.tab.locator("#probe details thead").first.locator("th").all_inner_texts()
+    assert head == ["Layer or mix", "accuracy", "95% interval", "p vs best", "share of a forward pass"]
+
+
+@pytest.mark.parametrize(("lang", "word"), [("en", "ruled out by a coarse pass"), ("zh", "经粗筛排除")])
+def test_candidates_of_the_coarse_pass_are_faint_and_say_so(show: Show, lang: str, word: str) -> None:
+    result = probe([0.7, 0.75, 0.8], 0.03, {"majority": 0.2})
+    result["candidates"][0] |= {"dropped": True, "low": None, "high": None, "p_vs_best": None}
+    opened = show(result, lang)
+    dropped = opened.tab.locator("#probe-curve .mark.dropped")
+    assert dropped.count() == 1
+    assert word in (dropped.get_attribute("aria-label") or "")
+    assert (
+        opened.tab.locator("#probe-curve .mark.dropped circle.dot").evaluate(
+            "(dot) => getComputedStyle(dot).opacity"
+        )
+        == "0.4"
+    )
+    assert {"en": "Faint points", "zh": "浅色点"}[lang] in opened.text("#probe .lead")
+    assert word in table_of(opened, "#probe details").locator("tr").first.inner_text()
+
+
+def test_ticks_have_no_more_digits_than_their_steps() -> None:
+    """Steps of 1, 2 or 5 need the digits of their size; 0.025 would have three where the numbers have two."""
+    figure = layer_curve(probe([0.68, 0.75, 0.84], 0.03, {"majority": 0.2}))
+    texts = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert {len(text.partition(".")[2]) for text in texts} == {2}
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.66, 0.86), (0.7, 0.8), (0.03, 0.12), (0.0, 0.1)])
+def test_ticks_of_the_page_have_two_digits_at_most(show: Show, low: float, high: float) -> None:
+    opened = show(probe([low, high], 0.002, {}))
+    ticks = opened.tab.locator("#probe-curve text.tick[text-anchor=end]:not([transform])").all_text_contents()
+    assert len(ticks) > 1
+    assert max(len(tick.partition(".")[2]) for tick in ticks) <= 2
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("wide", WIDTHS)
+def test_the_name_of_each_baseline_has_a_piece_of_its_line(show: Show, wide: int, lang: str) -> None:
+    baselines = {"majority": 0.71, "emb": 0.71, "bag_of_words": 0.72}
+    opened = show(probe([0.7, 0.75, 0.8], 0.03, baselines), lang, wide=wide)
+    dashes = "(all) => all.map((line) => line.getAttribute('stroke-dasharray'))"
+    lines = opened.tab.locator("#probe-curve .rule.mark line:not(.touch)").evaluate_all(dashes)
+    pieces = opened.tab.locator("#probe-curve :is(.leader, .rule:not(.mark) line)").evaluate_all(dashes)
+    assert len(set(lines)) == 3, "each has dashes of its own"
+    assert sorted(pieces) == sorted(lines)
+    names = opened.tab.locator("#probe-curve text.baseline")
+    assert names.count() == 3
+
+
+def test_baselines_of_the_figure_differ_in_line_interval_and_leader() -> None:
+    result = probe([0.7, 0.75, 0.8], 0.03, {})
+    result["baselines"] = {
+        name: {"score": 0.71, "low": 0.68, "high": 0.74} for name in ("majority", "emb", "bag_of_words")
+    }
+    file = io.StringIO()
+    layer_curve(result).savefig(file, format="svg")
+    dashes = [
+        [float(part) for part in found.split(",")]
+        for found in re.findall(r"stroke-dasharray: ([\d., ]+)", file.getvalue())
+    ]
+    # Dashes grow with the width of the line.
+    kinds = Counter(tuple(round(10 * part / parts[0]) for part in parts) for parts in dashes)
+    assert list(kinds.values()) == [3, 3], "two baselines have dashes of their own, the chance level is solid"
+
+
+@pytest.mark.parametrize(
+    ("lang", "word"), [("en", "chooses its own regularisation"), ("zh", "各自选择正则化")]
+)
+def test_two_scores_of_the_learned_mix_are_explained(show: Show, lang: str, word: str) -> None:
+    result = probe([0.75, 0.8, 0.85, 0.8], 0.03, {"majority": 0.2})
+    names = ["emb", "1", "2", "3"]
+    result["learned"] = learned_of(dict.fromkeys(names, 0.25), dict.fromkeys(names, 0.0))
+    result["learned"] |= {"mix": "learned(emb,1,2,3)", "score": 0.798, "caution": "", "summary": []}
+    mix = {"mix": "learned(emb,1,2,3)", "kind": "mix", "p_vs_best": 1.0, "cost": 1.0}
+    result["candidates"].append(mix | {"score": 0.814, "low": 0.78, "high": 0.84})
+    opened = show(result, lang)
+    text, markdown = opened.text("#learned"), probe_markdown(result, lang)
+    for words in (text, markdown):
+        assert word in words
+        assert "0.81" in words
+        assert "0.80" in words
+    result["learned"]["score"] = 0.8141
+    assert word not in show(result, lang).text("#learned"), "both are written alike"
+    assert word not in probe_markdown(result, lang)

@@ -11,14 +11,16 @@ import pytest
 
 import layerwise as lw
 from browser import Opened, browser
+from layerwise._util.display import score_digits
 from layerwise.api.explore import served
 from layerwise.cli.main import main
 from layerwise.figures.language import can_draw
+from layerwise.figures.markdown import probe_markdown
 from layerwise.figures.page import as_json
 from layerwise.figures.plots import geometry, heatmap, layer_curve, projection, weights
 from layerwise.options import PageOptions
 from layerwise.server.loopback import Loopback
-from layerwise.wording import Message, catalogue, in_language
+from layerwise.wording import Message, catalogue, fixed, in_language
 
 WORDS = ("天", "地", "人", "水", "火", "木", "金", "土")
 # Two Latin words in sequence that a Chinese page may have: papers, commands, names of files and options.
@@ -211,3 +213,77 @@ def test_the_advice_has_the_same_numbers_in_both_languages(texts: lw.LayerDatase
     for one, other in zip(*both, strict=True):
         assert sorted(re.findall(r"\d+(?:[.,]\d+)*", one)) == sorted(re.findall(r"\d+(?:[.,]\d+)*", other))
     assert all(isinstance(message, Message) for message in result.advice.messages)
+
+
+def test_the_advice_has_as_many_digits_as_the_tables(texts: lw.LayerDataset) -> None:
+    result = lw.probe(texts, task="classify", label="kind", quick=True, mix=["mean(1:)"])
+    content = result.to_json()
+    digits = score_digits(((c.low, c.high) for c in result.candidates), result.rows)
+    numbers = re.findall(r"\d+\.(\d+)(?!%)", result.advice.text)
+    assert {len(number) for number in numbers} == {digits}
+    best = fixed(result[result.advice.best].score, digits)
+    assert best in result.advice.text
+    assert f"| {best} |" in probe_markdown(content)
+
+
+# --- typography of Chinese --------------------------------------------------------------------------------
+
+IDEOGRAPH, FULL = "[\u3400-\u9fff]", "[\u3001-\u303f\uff00-\uffef\u2018-\u201d]"
+FAULTS = re.compile(
+    rf"{IDEOGRAPH} *[,;!?](?=\s|{IDEOGRAPH}|$)"  # a comma of English behind a Chinese word
+    rf"|[,;!?] ?(?={IDEOGRAPH})"  # or before one
+    rf"|{IDEOGRAPH}:(?=\s|{IDEOGRAPH})"
+    rf"|{FULL} | (?={FULL})"  # a blank beside full-width punctuation
+    rf"|{IDEOGRAPH} {IDEOGRAPH}"  # or between two Chinese words
+    rf"|\([^()]*{IDEOGRAPH}[^()]*\)"  # brackets of English around Chinese
+    rf"|{IDEOGRAPH}[A-Za-z0-9]|[A-Za-z0-9%]{IDEOGRAPH}"  # no blank between scripts
+)
+# Symbols and marks that stand beside ideographs without a blank: 95%, the keys of the page.
+FITTING = re.compile(rf"\d+%(?={IDEOGRAPH})")
+
+
+def faults(text: str) -> list[str]:
+    return [match[0] for match in FAULTS.finditer(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("float16, 以 fp32 计算", 1),
+        ("与 就 （未知）最接近的词元", 2),
+        ("多数类 (随机水平)", 1),
+        ("片段 F1为 0.81", 1),
+        ("最佳, 开销最小", 1),
+        ("在 95% 的行上，准确率为 0.81（95% 区间：0.78 至 0.84）。", 0),
+        ("learned(all) 与 mean(1:) 没有差异", 0),
+    ],
+)
+def test_the_scan_finds_faults_of_typography(text: str, count: int) -> None:
+    assert len(faults(text)) == count
+
+
+def test_the_catalogue_has_chinese_typography() -> None:
+    """Blanks beside placeholders are set when the values are known (`wording.beside`)."""
+    texts = {key: re.sub(r"\{\w+\}", "@", text) for key, text in catalogue("zh").items()}
+    assert {key: faults(text) for key, text in texts.items() if faults(text)} == {}
+
+
+def test_chinese_pages_and_files_have_chinese_typography(
+    texts: lw.LayerDataset, words: lw.LayerDataset, started: Any, tmp_path: Path
+) -> None:
+    for dataset, task, label in ((texts, "classify", "kind"), (words, "tag", "tag")):
+        place = tmp_path / task
+        place.mkdir()
+        results = results_of(dataset, place, task, label)
+        path = lw.report(dataset, place / "page.html", lang="zh", attention=True, **results)
+        content = json.loads((results["probe"] / "probe.json").read_text("utf-8"))
+        lines = [
+            cell
+            for line in probe_markdown(content, "zh").splitlines()
+            for cell in line.split("|")
+            if cell.strip(" -:")
+        ]
+        seen = [*read_all(started, path), *(line.strip().removeprefix("- ") for line in lines)]
+        # The texts of the dataset, and parts of them, are the user's.
+        own = [text for text in seen if not set(text) <= {*WORDS, " ", "…"}]
+        assert {text: faults(text) for text in own if faults(text)} == {}

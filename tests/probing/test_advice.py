@@ -127,7 +127,7 @@ def test_a_cheaper_candidate_is_as_good_only_where_the_interval_allows_a_small_l
 
 def test_the_score_of_a_choice_is_in_the_text() -> None:
     text = advised(compared([0.7, 0.8], p=0.01)).text
-    expected = "A candidate that this procedure chooses scores accuracy 0.700 (95%: 0.650 to 0.750) on texts that weren't used"
+    expected = "Following the advice scores accuracy 0.700 (95%: 0.650 to 0.750) on texts that weren't used"
     assert expected in text
     assert "1 differs significantly from the other candidate." in text
 

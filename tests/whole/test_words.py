@@ -84,6 +84,26 @@ def test_no_sentence_of_python_is_outside_the_catalogue(room: str) -> None:
     assert not outside, "put these into the catalogue (`wording.Message`):\n" + "\n".join(outside)
 
 
+@pytest.mark.parametrize("room", ["read", "encode", "extraction"])
+def test_no_notice_of_a_dataset_is_outside_the_catalogue(room: str) -> None:
+    """Notices are stored in the manifest, and the page shows them."""
+    outside = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sorted((ROOT / room).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and _adds_notice(node.func)
+        if isinstance(node.args[0], ast.JoinedStr | ast.Constant)
+    ]
+    assert not outside, "put these into the catalogue (`wording.Message`):\n" + "\n".join(outside)
+
+
+def _adds_notice(function: ast.expr) -> bool:
+    if not isinstance(function, ast.Attribute):
+        return False
+    is_list = isinstance(function.value, ast.Attribute) and function.value.attr.endswith("notices")
+    return function.attr == "_add_notice" or (is_list and function.attr == "append")
+
+
 def test_no_word_of_the_scripts_is_outside_the_catalogue() -> None:
     static = resources.files("layerwise.figures") / "static"
     outside = []

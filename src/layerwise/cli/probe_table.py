@@ -46,7 +46,7 @@ class _ProbeTable:
         self._say = partial(phrase, lang)
         candidates = result["candidates"]
         self._digits = score_digits(((c["low"], c["high"]) for c in candidates), result["rows"])
-        chosen = {"mix": self._say("figure.chosen"), **result["chosen"]}
+        chosen = {"mix": self._say("probe.chosen"), **result["chosen"]}
         self._rows: list[CandidateJson] = [*candidates, chosen]
 
     def scores(self) -> list[_TableColumn]:

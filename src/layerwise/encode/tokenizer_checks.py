@@ -8,6 +8,7 @@ from typing import Any
 
 from layerwise.encode.checkpoint import Checkpoint
 from layerwise.errors import ModelError
+from layerwise.wording import Message
 
 _BLANK_TOKENS = ("", " ", "\u2581", "\u0120")
 _CASED = 0.01  # share of a vocabulary's entries with capitals; fewer are stray letters
@@ -54,11 +55,7 @@ def casing_notes(checkpoint: Checkpoint, backend: Any) -> tuple[str, ...]:
     cased = sum(word != word.lower() for word in words)
     if cased <= _CASED * len(words):
         return ()
-    return (
-        f"the vocabulary of model {checkpoint.name!r} is cased ({cased:,} of {len(words):,} entries hold capitals), and its "
-        'tokenizer makes texts lower case, so these are never used; if that is wrong, put "do_lower_case": false into its '
-        "tokenizer_config.json",
-    )
+    return (Message("note.model.cased", model=repr(checkpoint.name), cased=cased, of=len(words)),)
 
 
 def mismatch_notes(config: Any, tokenizer: Any, padding_idx: int | None) -> tuple[str, ...]:
@@ -74,8 +71,7 @@ def mismatch_notes(config: Any, tokenizer: Any, padding_idx: int | None) -> tupl
         "mask": (tokenizer.mask_token_id, getattr(config, "mask_token_id", None)),
     }
     return tuple(
-        f"the tokenizer's {role} is token {of_tokenizer} and the model's is {of_model}, so they may not be of one model; "
-        "vectors are those that transformers gives"
+        Message(f"note.model.mismatch.{role}", tokenizer=str(of_tokenizer), model=str(of_model))
         for role, (of_tokenizer, of_model) in pairs.items()
         if of_tokenizer is not None and of_model is not None and of_tokenizer != of_model
     )

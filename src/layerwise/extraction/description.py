@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from layerwise._util.versions import versions
 from layerwise.arguments import argument
-from layerwise.read.record import listed
+from layerwise.read.record import LISTED
 from layerwise.store.manifest import Description, Machine, Manifest, SkippedRecord, SourceEntry, Tolerance
 from layerwise.tolerance import tolerance
 from layerwise.unknown import unknown_note
+from layerwise.wording import Message, some
 
 if TYPE_CHECKING:
     from layerwise.extraction.shard_maker import WorkerDescription
@@ -25,7 +26,7 @@ _LOG = logging.getLogger("layerwise")
 def describe(worker: WorkerDescription, corpus: Corpus, sources: tuple[SourceEntry, ...]) -> Description:
     """Return the description of a dataset of one extraction, after its source was read."""
     settings, model = worker.settings, worker.model
-    return Description(
+    description = Description(
         layers=settings.layers,
         level=settings.level,
         pool=settings.pool,
@@ -35,11 +36,12 @@ def describe(worker: WorkerDescription, corpus: Corpus, sources: tuple[SourceEnt
         model=model,
         tolerance=Tolerance.from_json(tolerance(settings.precision, settings.dtype)),
         skipped=tuple(SkippedRecord(**asdict(record)) for record in corpus.skipped),
-        notices=(*corpus.notices, *worker.notes),
+        notices=(),
         versions=versions(),
         machine=Machine(processor=platform.machine(), system=platform.system()),
         sources=sources,
     )
+    return description.with_notices((*corpus.notices, *worker.notes))
 
 
 def tell_unknown(manifest: Manifest) -> None:
@@ -59,20 +61,18 @@ def describe_grown(description: Description, earlier: Manifest, notices: Sequenc
         notices: further notices for the user.
     """
     skipped = (record for record in description.skipped if record not in earlier.skipped)
-    return replace(
-        description,
-        skipped=(*earlier.skipped, *skipped),
-        notices=tuple(dict.fromkeys((*earlier.notices, *description.notices, *notices))),
-        merged=earlier.merged,
+    all_notices = (*earlier.notice_messages, *description.notice_messages, *notices)
+    return replace(description, skipped=(*earlier.skipped, *skipped), merged=earlier.merged).with_notices(
+        all_notices
     )
 
 
-def column_notices(lacks: Sequence[str], new: Sequence[str], sources: Sequence[str]) -> list[str]:
+def column_notices(lacks: Sequence[str], new: Sequence[str], sources: Sequence[str]) -> list[Message]:
     """Return a notice of the columns that the added texts lack, and one of the columns that only they have."""
     where = " ".join(sources)
-    notices = []
-    if lacks:
-        notices.append(f"{where} was added without the column {listed(lacks)}; it is null there")
-    if new:
-        notices.append(f"{where} was added with the column {listed(new)}; it is null in the texts before")
-    return notices
+    several = {"note.added.lacks": lacks, "note.added.new": new}
+    return [
+        Message(key, source=where, columns=some([repr(name) for name in columns], LISTED))
+        for key, columns in several.items()
+        if columns
+    ]

@@ -98,12 +98,11 @@ def _bound(settings: Settings) -> dict[str, Any]:
 
 def _description(several: Sequence[LayerDataset], merged: tuple[MergedDataset, ...]) -> Description:
     manifests = [dataset.manifest for dataset in several]
-    return replace(
+    description = replace(
         manifests[0].part(Description),
         # Where the error was measured (int8): the tolerance of the dataset with the largest one.
         tolerance=max((manifest.tolerance for manifest in manifests), key=lambda each: each.value),
         skipped=tuple(record for manifest in manifests for record in manifest.skipped),
-        notices=tuple(dict.fromkeys(notice for manifest in manifests for notice in manifest.notices)),
         sources=tuple(
             replace(entry, reading=reading_of(manifest.settings, entry))
             for manifest in manifests
@@ -112,3 +111,4 @@ def _description(several: Sequence[LayerDataset], merged: tuple[MergedDataset, .
         merged=merged,
         versions=versions(),
     )
+    return description.with_notices(notice for manifest in manifests for notice in manifest.notice_messages)

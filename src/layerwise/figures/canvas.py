@@ -46,6 +46,7 @@ BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 GREY, PALE = "#555555", "#e6e6e6"
 RAMP = "cividis"
 FONT, SMALL = 8.0, 7.0
+STEPS = (1, 2, 5, 10)  # between ticks: 2.5 would need a digit more
 # Those of the extra `fonts`: Kurinto Sans, of which each file has other scripts.
 _DEFAULT, _FONT_PACKAGE = "DejaVu Sans", "weblate_fonts"
 _FONT_FILES = "KurintoSans*-Rg.ttf"

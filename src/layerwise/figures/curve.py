@@ -15,6 +15,7 @@ from layerwise.figures.canvas import (
     GREY,
     PALE,
     PURPLE,
+    STEPS,
     VERMILLION,
     drawable,
     lay_out,
@@ -34,19 +35,21 @@ if TYPE_CHECKING:
 _DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
 _LABEL_MOST = 28  # characters
 _TICKS_MOST = 40
-_LABEL_GAP = 16  # points between a line and its label
+_LABEL_GAP = 30  # points between a line and its label
+_LEGEND_ROW = 6  # entries, from which on the legend has two rows
 _BAR_STEP = 0.3  # between two intervals of baselines; layers are 1 apart
 
 
 @dataclass(frozen=True)
 class _Point:
-    """A candidate in the figure: position, score, ends of its interval, and whether it is worse with p < .05."""
+    """A candidate in the figure: position, score, ends of its interval, whether it is worse with p < .05, or was ruled out."""
 
     x: float
     score: float
     low: float | None
     high: float | None
     worse: bool
+    dropped: bool
     control: float | None
     name: str
 
@@ -75,7 +78,7 @@ def layer_curve(result: Any, *, lang: str = "en") -> Figure:
         axes.set_ylim(low, high)
         _draw(axes, layers, BLUE, "o", say("figure.one.layer"), line=True)
         _draw(axes, mixes, VERMILLION, "s", say("figure.mix"))
-        _draw(axes, chosen, GREEN, "D", say("figure.chosen"))
+        _draw(axes, chosen, GREEN, "D", say("probe.chosen"))
         if result["metric"] == "accuracy":  # control tasks are always scored by accuracy
             _controls(axes, [*layers, *mixes])
         _best(axes, everything, result["advice"].get("best"))
@@ -103,7 +106,7 @@ def _points(result: ResultJson) -> tuple[list[_Point], list[_Point], list[_Point
     last = (
         []
         if number(chosen.get("score")) is None
-        else [_point(chosen, at + len(mixes), say("figure.chosen"), best)]
+        else [_point(chosen, at + len(mixes), say("probe.chosen"), best)]
     )
     return layers, mixes, last
 
@@ -118,14 +121,21 @@ def _point(item: Mapping[str, Any], x: float, name: str, best: str | None) -> _P
     score, low, high = (number(item.get(key)) for key in ("score", "low", "high"))
     assert score is not None
     return _Point(
-        x, score, low, high, p is not None and p < 0.05 and name != best, number(item.get("control")), name
+        x=x,
+        score=score,
+        low=low,
+        high=high,
+        worse=p is not None and p < 0.05 and name != best,
+        dropped=bool(item.get("dropped")),
+        control=number(item.get("control")),
+        name=name,
     )
 
 
 def _draw(
     axes: Axes, points: Sequence[_Point], colour: str, shape: str, label: str, line: bool = False
 ) -> None:
-    """Draw points with their intervals: hollow where a test finds them worse than the best, else filled."""
+    """Draw points with their intervals: hollow where a test finds them worse than the best, else filled; faint if ruled out."""
     if not points:
         return
     if line:
@@ -137,7 +147,12 @@ def _draw(
     axes.plot([], [], shape, color=colour, markersize=5, linestyle="-" if line else "", label=label)
     for point in points:
         face = "white" if point.worse else colour
-        axes.plot(point.x, point.score, shape, color=colour, markerfacecolor=face, markersize=5, zorder=4)
+        style: dict[str, Any] = {
+            "markerfacecolor": face,
+            "markersize": 5,
+            "alpha": 0.35 if point.dropped else 1,
+        }
+        axes.plot(point.x, point.score, shape, color=colour, zorder=4, **style)
 
 
 def _controls(axes: Axes, points: Sequence[_Point]) -> None:
@@ -160,6 +175,8 @@ def _best(axes: Axes, points: Sequence[_Point], best: str | None) -> None:
             axes.plot(point.x, point.score, "o", color="black", label=say("figure.best"), zorder=5, **ring)
     if any(point.worse for point in points):
         axes.plot([], [], "o", color=GREY, markerfacecolor="white", markersize=5, label=say("figure.worse"))
+    if any(point.dropped for point in points):
+        axes.plot([], [], "o", color=GREY, alpha=0.35, markersize=5, label=say("figure.dropped"))
 
 
 def _limits(points: Sequence[_Point], baselines: Sequence[BaselineLine]) -> tuple[float, float]:
@@ -176,8 +193,8 @@ def _limits(points: Sequence[_Point], baselines: Sequence[BaselineLine]) -> tupl
 def _baselines(axes: Axes, baselines: Sequence[BaselineLine], right: float, digits: int) -> list[Annotation]:
     """Draw each baseline as a line with its interval, right of `right`, and its name; return the name labels.
 
-    The chance level is solid. A baseline below the axis is a triangle at its foot. `_spread_labels` later moves labels
-    apart.
+    The interval, and the line that leads to the name, have the dashes of the baseline; the chance level is solid. A
+    baseline below the axis is a triangle at its foot. `_spread_labels` later moves labels apart.
     """
     labels = []
     floor = float(axes.get_ylim()[0])
@@ -185,14 +202,15 @@ def _baselines(axes: Axes, baselines: Sequence[BaselineLine], right: float, digi
         right += _BAR_STEP
         below = line.score < floor
         at = floor if below else line.score
+        dashes = "-" if line.floor else _DASHES[i % len(_DASHES)]
         if below:
             axes.plot(right, floor, "v", color=GREY, markersize=5, clip_on=False)
         else:
-            dashes = "-" if line.floor else _DASHES[i % len(_DASHES)]
             axes.axhline(at, color=GREY, linewidth=1, linestyle=dashes, zorder=1)
             axes.plot(right, at, "o", color=GREY, markersize=3.5)
             if line.low is not None and line.high is not None:
-                axes.plot((right, right), (line.low, line.high), color=GREY, linewidth=1.2)
+                ends = (line.low, line.high)
+                axes.plot((right, right), ends, color=GREY, linewidth=1.2, linestyle=dashes)
         label = axes.annotate(
             _baseline_label(line, digits, below),
             xy=(1, at),
@@ -201,7 +219,14 @@ def _baselines(axes: Axes, baselines: Sequence[BaselineLine], right: float, digi
             textcoords="offset points",
             va="center",
             color=GREY,
-            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 0},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": GREY,
+                "linewidth": 1,
+                "linestyle": dashes,
+                "shrinkA": 1,
+                "shrinkB": 0,
+            },
             annotation_clip=False,
         )
         labels.append(label)
@@ -233,6 +258,7 @@ def _frame(axes: Axes, result: Mapping[str, Any], layers: Sequence[_Point], mixe
         )
     metric = result["metric"]
     axes.set_ylabel(drawable(named("metric", metric, language()) + unit_of(metric, language())))
+    axes.locator_params(axis="y", steps=STEPS)
     axes.margins(x=0.02)
     axes.grid(axis="y", color=PALE, linewidth=0.6)
     axes.set_axisbelow(True)
@@ -251,7 +277,7 @@ def _frame(axes: Axes, result: Mapping[str, Any], layers: Sequence[_Point], mixe
         alignment="left",
         loc="lower left",
         bbox_to_anchor=(0, 1),
-        ncols=6,
+        ncols=len(names) if len(names) < _LEGEND_ROW else math.ceil(len(names) / 2),
         frameon=False,
         borderpad=0,
         columnspacing=1.2,

@@ -20,9 +20,9 @@ def named(group: str, name: str, lang: str = "en") -> str:
 
 
 def unit_of(metric: str, lang: str = "en") -> str:
-    """Return the unit of a metric, in brackets and with a blank before; nothing where it has none."""
+    """Return the unit of a metric, in brackets; nothing where it has none."""
     key = f"metric.unit.{metric}"
-    return f" ({phrase(lang, key)})" if key in catalogue(lang) else ""
+    return phrase(lang, "aside", words=phrase(lang, key)) if key in catalogue(lang) else ""
 
 
 def number(value: Any) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any
 from layerwise._util.display import score_digits
 from layerwise.figures.display_names import coded, named, number
 from layerwise.layers import short_mix
-from layerwise.wording import in_language, joined, phrase
+from layerwise.wording import fixed, in_language, joined, phrase
 
 ResultJson = Mapping[str, Any]
 Cell = Callable[[ResultJson], str]
@@ -104,7 +104,7 @@ def _candidates(result: ResultJson, say: Say, lang: str) -> str:
     further = dict.fromkeys(name for c in result["candidates"] for name in c.get("scores") or {})
     columns: dict[str, Cell] = {
         say("markdown.mix"): lambda c: _mix(c["mix"]),
-        "": lambda c: ", ".join(say(mark) for mark, mix in marks.items() if mix == c["mix"]),
+        "": lambda c: say("comma.list").join(say(mark) for mark, mix in marks.items() if mix == c["mix"]),
         escape(named("metric", metric, lang)): lambda c: _fixed(c.get("score"), digits),
         say("markdown.interval"): lambda c: _interval(c, say, digits),
         say("markdown.p"): lambda c: _NONE if c["mix"] == advice.get("best") else _p(c.get("p_vs_best")),
@@ -168,7 +168,8 @@ def _learned(result: ResultJson, say: Say, lang: str) -> list[str]:
     learned = result.get("learned") or {}
     without = learned.get("left_out") or {}
     losses = {layer: _value(scores, "difference") for layer, scores in without.items()}
-    digits = score_digits((number(_value(x, "low")), number(_value(x, "high"))) for x in losses.values())
+    ends = [(number(_value(x, "low")), number(_value(x, "high"))) for x in losses.values()]
+    digits = score_digits(ends, number(result.get("rows")))
     metric = (
         escape(named("metric", learned["metric"], lang)) if learned.get("metric") else say("markdown.score")
     )
@@ -190,11 +191,15 @@ def _learned(result: ResultJson, say: Say, lang: str) -> list[str]:
         ]
         for layer in layers
     ]
-    with_all = _fixed(learned.get("score"), digits)
+    with_all, of_candidate = (
+        _fixed(score, _digits(result)) for score in (learned.get("score"), _learned_score(result))
+    )
+    differs = with_all != of_candidate and _NONE not in (with_all, of_candidate)
     mix = _mix(learned["mix"]) if learned.get("mix") else say("markdown.the.mix")
     sentences = [
         *map(escape, learned.get("summary") or []),
         say("markdown.all.layers", mix=mix, metric=metric, score=with_all) if with_all != _NONE else "",
+        say("learned.two.scores", score=of_candidate, here=with_all) if differs else "",
         escape(learned.get("caution") or ""),
     ]
     text = joined([sentence for sentence in sentences if sentence], lang)
@@ -219,6 +224,14 @@ def _cumulative(result: ResultJson, say: Say, lang: str) -> list[str]:
         for score in scores
     ]
     return [table(header, rows)]
+
+
+def _learned_score(result: ResultJson) -> Any:
+    """Return the score that the learned mix has as a candidate."""
+    mix = (result.get("learned") or {}).get("mix")
+    return next(
+        (candidate.get("score") for candidate in result["candidates"] if candidate["mix"] == mix), None
+    )
 
 
 def _notes(result: ResultJson) -> list[str]:
@@ -248,14 +261,16 @@ def _legend(result: ResultJson) -> Iterable[str]:
 
 
 def _provenance(result: ResultJson, say: Say) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in (result.get("versions") or {}).items())
+    versions = say("comma.list").join(
+        f"{name} {version}" for name, version in (result.get("versions") or {}).items()
+    )
     seed = result.get("seed")
     facts = [
         str(result.get("made") or ""),
         say("markdown.seed", seed=str(seed)) if seed is not None else "",
         versions,
     ]
-    return escape("; ".join(fact for fact in facts if fact))
+    return escape(say("comma").join(fact for fact in facts if fact))
 
 
 def _any(candidates: Sequence[ResultJson], key: str) -> bool:
@@ -280,11 +295,12 @@ def _interval(item: Any, say: Say, digits: int) -> str:
 
 def _with_interval(item: Any, say: Say, digits: int) -> str:
     interval = _interval(item, say, digits)
-    return _fixed(_value(item, "value"), digits) + (f" ({interval})" if interval != _NONE else "")
+    return _fixed(_value(item, "value"), digits) + (say("aside", words=interval) if interval != _NONE else "")
 
 
 def _fixed(value: Any, digits: int) -> str:
-    return _formatted(value, f"{{:z.{digits}f}}")
+    finite = number(value)
+    return _NONE if finite is None else fixed(finite, digits)
 
 
 def _formatted(value: Any, form: str) -> str:

@@ -69,4 +69,4 @@ def _baseline_name(name: str, metric: str) -> str:
     if name != "majority":
         return named("baseline", name, language())
     answer = named("baseline", "mean" if metric == "r2" else "majority", language())
-    return f"{answer} ({say('probe.floor')})"
+    return answer + say("aside", words=say("probe.floor"))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from layerwise.figures.canvas import GREY, PALE, SMALL, drawable, width_of
+from layerwise.figures.canvas import GREY, PALE, SMALL, STEPS, drawable, width_of
 from layerwise.figures.display_names import number
 from layerwise.figures.language import say
 from layerwise.figures.result_access import places
@@ -69,7 +69,7 @@ def frame(axes: Axes, layers: Sequence[str], series: Sequence[LayerValue], wide:
     axes.grid(axis="y", color=PALE, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=SMALL, pad=2)
-    axes.locator_params(axis="y", nbins=5)
+    axes.locator_params(axis="y", nbins=5, steps=STEPS)
     named = sorted(zip(places(layers), (drawable(name, _NAME_MOST) for name in layers), strict=True))
     first, last = named[0][0], named[-1][0]
     axes.set_xlim(first - 0.6, last + 0.6)

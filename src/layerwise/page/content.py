@@ -14,10 +14,12 @@ from layerwise.geometry.projection import project
 from layerwise.geometry.sample import Sample
 from layerwise.labels.spelling import class_of_each
 from layerwise.store import LayerDataset
+from layerwise.wording import Message, messages_json
 
 if TYPE_CHECKING:
     from layerwise.geometry.projection import Reducer
     from layerwise.states import Layered
+    from layerwise.store.manifest import Manifest
 
 CLIP = 400  # longest text that the page shows, in characters
 NEIGHBOURS = 10
@@ -62,7 +64,7 @@ def facts(dataset: Layered) -> dict[str, Any]:
         "special_tokens": manifest.settings.special_tokens,
         "prompt": manifest.settings.prompt,
         "skipped": len(manifest.skipped),
-        "notices": list(manifest.notices),
+        **_notices(manifest),
         "bytes": totals.bytes,
         "dtype": dataset.dtype,
         "precision": manifest.settings.precision,
@@ -70,6 +72,14 @@ def facts(dataset: Layered) -> dict[str, Any]:
         "versions": dict(manifest.versions),
         "sha256": dataset.sha256,
     }
+
+
+def _notices(manifest: Manifest) -> dict[str, Any]:
+    """Return the notices of a dataset, without that of steps which aren't applied: the page says so of the model."""
+    model = manifest.model
+    steps = Message("note.model.steps", model=repr(model.id), steps=model.not_applied)
+    notices = [notice for notice in manifest.notice_messages if notice != steps]
+    return {"notices": notices, "messages": messages_json(notices=notices)}
 
 
 def _coverage_in_memory(states: Layered) -> dict[str, Any]:

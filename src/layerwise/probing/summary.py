@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from layerwise._util.display import score_digits
 from layerwise._util.progress import Tracker
 from layerwise.arguments import argument
 from layerwise.array_types import F64
@@ -28,7 +29,7 @@ from layerwise.probing.results import CandidateResult, ProbeResult
 from layerwise.probing.run import ENCODING, RANDOM_FITS, ProbeRun, RandomModel
 from layerwise.results import Estimate
 from layerwise.states import Layered
-from layerwise.wording import Message, percent, some
+from layerwise.wording import Message, digits, percent, some
 
 RESAMPLED = 20  # number of refits of a learned mix, for the intervals of its weights
 # Durations relative to a layer of medium depth, from the table in docs/performance.md.
@@ -86,9 +87,10 @@ class ResultBuilder:
         leads = self._leads(predictions, baseline_predictions, extras)
         sizes = [result.bytes_per_row for result in results]
         imbalance = self._imbalance()
-        advice = advise(
-            comparison, self.candidates, sizes, chosen, leads, run.scorer.metric, imbalance, extras
-        )
+        with digits(score_digits(((e.low, e.high) for e in estimates), len(run.problem.labelled))):
+            advice = advise(
+                comparison, self.candidates, sizes, chosen, leads, run.scorer.metric, imbalance, extras
+            )
         importance = self._importance(estimates, parts[1])
         if random_models:
             baseline_estimates["random_model"] = self._random_baseline(random_models, best, parts[2])

@@ -25,6 +25,7 @@ from layerwise.read.record import BadRecordError, Record, Skipped, listed, witho
 from layerwise.read.sentences import sentences
 from layerwise.read.table import CsvReader, TsvReader
 from layerwise.read.txt import DocsReader, TxtReader
+from layerwise.wording import Message
 
 _READERS: dict[str, type[Reader]] = {
     "txt": TxtReader,
@@ -127,8 +128,12 @@ class Corpus:
                 self._reader.check(file)
                 self._reader.check_words(file)
         self.notices += [
-            f"{file.label} is read as {self.format}, since each of its lines is a word with its tag; "
-            f"give {argument('format', 'txt')} to make each line a text"
+            Message(
+                "note.read.conll.guess",
+                file=file.label,
+                format=self.format,
+                option=argument("format", "txt"),
+            )
             for file in self._files
             if file.recognised
         ]

@@ -12,6 +12,7 @@ from layerwise.read.file import File
 from layerwise.read.reader import Reader
 from layerwise.read.record import BadRecordError, Record, listed, quoted, shown
 from layerwise.read.sentences import is_missing
+from layerwise.wording import Message
 
 _OF_TEXTS = ("doc", "id", "source", "line", "text", "words", "tokens", "unknown", "windows", "truncated")
 _OF_ROWS = ("start", "end", "token_id", "word", "special", "dropped")
@@ -136,7 +137,7 @@ class ExampleBuilder:
                     f"two columns would be carried as {quoted(repr(carried))}; rename one of them"
                 )
             if reserved:
-                notice = f"column {name!r} is carried as {carried!r}: layerwise uses {name!r} itself"
+                notice = Message("note.read.renamed", column=repr(name), carried=repr(carried))
                 self._notices.append(notice)
                 self.renamings.add(notice)
             self._names[name] = carried

@@ -17,6 +17,7 @@ from layerwise.read.file import File
 from layerwise.read.jsonl import PEEK_RECORDS, columns_of
 from layerwise.read.record import BadRecordError, Record, Skipped, listed, quoted, shown
 from layerwise.read.strings import are_names
+from layerwise.wording import Message
 
 IN_MEMORY = "python"
 _DEEPEST = 64
@@ -86,9 +87,8 @@ class ObjectReader(TypedReader):
             file.done = 0
             if columns is not None:
                 if isinstance(file.data, list | tuple) and _are_single_words(file.data[:PEEK_RECORDS]):
-                    self.notices.append(
-                        f"the strings of {file.label} are texts, since none of them names a file"
-                    )
+                    data = Message("note.data", type=file.source)
+                    self.notices.append(Message("note.read.strings", data=data))
                 self.agree(file, replace(columns, classes=names_of(getattr(file.data, "features", None))))
 
     def records(self, file: File) -> Iterator[Record | Skipped]:

@@ -13,6 +13,7 @@ from layerwise.read.file import File
 from layerwise.read.options import ReaderOptions, joined_names, pair_names
 from layerwise.read.record import Columns, Record, Skipped, listed, quoted
 from layerwise.read.sentences import is_single, numbers_sentences, sentence_column, word_column
+from layerwise.wording import Message
 
 _SAMPLE = 50  # records that are looked at before the first is passed on
 
@@ -66,25 +67,21 @@ class Reader(ABC):
     def end(self) -> None:
         """Add the notices of what was counted in a pass over all files."""
         for name, count in self._missing_classes.items():
-            self._add_notice(
-                f"column {name!r} holds -1 {count:,} times, as `datasets` writes a missing class; it is read as missing"
-            )
+            self._add_notice(Message("note.read.missing.class", column=repr(name), n=count))
         self._missing_classes.clear()
         if not self._classes_settled:
-            self._add_notice(f"{argument('classes')} isn't applied: no column holds numbers of classes")
+            self._add_notice(Message("note.read.classes.unused", option=argument("classes")))
 
     def sentence_again(self, file: File) -> Callable[[int | None], None]:
         """Return the function that notes a sentence of a file whose rows don't stand together."""
 
         def note(line: int | None) -> None:
-            self._add_notice(
-                f"{file.label}, {self.unit} {line}: a value of {self.sentence_id!r} comes again after other sentences, and its "
-                "rows are read as a new sentence; if they aren't one, sort the rows"
-            )
+            place = Message(f"note.read.place.{self.unit}", file=file.label, line=str(line))
+            self._add_notice(Message("note.read.sentence.again", place=place, column=repr(self.sentence_id)))
 
         return note
 
-    def _add_notice(self, notice: str) -> None:
+    def _add_notice(self, notice: Message) -> None:
         if notice not in self.notices:  # of an earlier pass
             self.notices.append(notice)
 
@@ -123,8 +120,7 @@ class Reader(ABC):
             else:
                 self.texts = pair_names(text.split(","))
                 self.notices.append(
-                    f"{argument('text', text)} names two columns, so each record makes a pair: two rows; "
-                    f"give {argument('join')} to make one text of them"
+                    Message("note.read.pair", option=argument("text", text), join=argument("join"))
                 )
         self._settled = True
 

@@ -8,6 +8,7 @@ from layerwise.arguments import argument
 from layerwise.errors import SourceError
 from layerwise.read.file import File
 from layerwise.read.lines import open_bytes
+from layerwise.wording import Message
 
 HINT_LINES = 3
 _SAMPLE = 1 << 14
@@ -38,7 +39,7 @@ def holds_conll(file: File) -> bool:
     return _are_words(line for line in lines if line.strip() and not line.startswith(("#", "-DOCSTART-")))
 
 
-def hint(lines: Sequence[str]) -> str | None:
+def hint(lines: Sequence[str]) -> Message | None:
     """Return what to do if the first lines of a text, which aren't blank, are no texts; `None` if they may be.
 
     Args:
@@ -47,17 +48,17 @@ def hint(lines: Sequence[str]) -> str | None:
     if not lines:
         return None
     if "\r" in lines[0]:
-        return "a carriage return alone ends no line; write line ends as newlines (tr '\\r' '\\n')"
+        return Message("note.read.guess.returns")
     if lines[0].startswith(">") and len(lines) > 1 and _SEQUENCE.fullmatch(lines[1].strip()):
-        return f"the first line begins with '>'; give {argument('format', 'fasta')} to read sequences"
+        return Message("note.read.guess.fasta", option=argument("format", "fasta"))
     if all(map(_is_json_object, lines)):
-        return f"each line is a JSON object; give {argument('format', 'jsonl')} to read its fields"
+        return Message("note.read.guess.json", option=argument("format", "jsonl"))
     if _are_words(lines):
-        return f"each line is a word with its tag; give {argument('format', 'conll')} to read sentences"
+        return Message("note.read.guess.conll", option=argument("format", "conll"))
     for separator, format in ((",", "csv"), ("\t", "tsv")):
         names = [name.strip('"').lower() for name in lines[0].split(separator)]
         if len(names) > 1 and "text" in names and all(map(str.isidentifier, names)):
-            return f"the first line may name columns; give {argument('format', format)} to read them"
+            return Message("note.read.guess.header", option=argument("format", format))
     return None
 
 

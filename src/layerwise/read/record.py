@@ -7,6 +7,7 @@ from typing import Any
 
 # Marks around quotations from a file in a message; neither occurs in decoded text or in repr().
 _OPEN, _CLOSE = "\ud800", "\ud801"
+LISTED = 20  # names in a message, at most
 _QUOTED = re.compile(f"{_OPEN}[^{_CLOSE}]*{_CLOSE}")
 
 
@@ -48,10 +49,10 @@ class Columns:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return names for a message: the first twenty, separated by commas."""
+    """Return names for a message: the first `LISTED`, separated by commas."""
     names = list(names)
-    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-    return ", ".join(map(repr, names[:20])) + more if names else "none"
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(map(repr, names[:LISTED])) + more if names else "none"
 
 
 def shown(value: object, longest: int = 60) -> str:

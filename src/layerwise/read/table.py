@@ -22,8 +22,9 @@ from layerwise.read.options import ReaderOptions
 from layerwise.read.printed_lists import BrokenListError, parse_list
 from layerwise.read.reader import Reader
 from layerwise.read.recognise import is_tag
-from layerwise.read.record import BadRecordError, Columns, Record, Skipped, listed, quoted, shown
+from layerwise.read.record import LISTED, BadRecordError, Columns, Record, Skipped, listed, quoted, shown
 from layerwise.read.tsv import Quotes, quotes_of, tsv_rows
+from layerwise.wording import Message, some
 
 _SAMPLE = 50  # rows that may begin with their names
 _NOT_AVAILABLE = frozenset({"NA", "NaN", "nan", "<NA>", "NULL"})
@@ -120,10 +121,9 @@ class TableReader(Reader):
         if not new or f"header of {file.label}" in self._noted:
             return
         self._noted.add(f"header of {file.label}")
-        first = ", the first as R and pandas write row names" if new[0] == names[0] else ""
-        self.notices.append(
-            f"{file.label}: the header has no name for {len(new)} of {len(names)} columns{first}; called {listed(new)} here"
-        )
+        key = "note.read.header.rows" if new[0] == names[0] else "note.read.header"
+        called = some([repr(name) for name in new], LISTED)
+        self.notices.append(Message(key, file=file.label, unnamed=len(new), of=len(names), names=called))
 
     def _header(self, file: File, rows: Iterator[Row | Skipped]) -> list[str]:
         row = next(rows, None)
@@ -151,13 +151,19 @@ class TableReader(Reader):
     def end(self) -> None:
         """Note how many cells of each column say that a value is missing."""
         for cell in dict.fromkeys(cell for cell, _ in self._counts):
-            columns = [f"{count:,} in {name!r}" for (of, name), count in self._counts.items() if of == cell]
-            what = (
-                "they are read as missing"
-                if self.options.na
-                else f"R, pandas or SQL write it for a missing value; if it is missing, give {argument('na', cell)}"
-            )
-            self._add_notice(f"cells that hold {cell!r}: {', '.join(columns)}; {what}")
+            columns = [
+                Message("note.read.cells", count=count, column=repr(name))
+                for (of, name), count in self._counts.items()
+                if of == cell
+            ]
+            if self.options.na:
+                notice = Message("note.read.missing.cells", cell=repr(cell), columns=columns)
+            else:
+                option = argument("na", cell)
+                notice = Message(
+                    "note.read.missing.cells.kept", cell=repr(cell), columns=columns, option=option
+                )
+            self._add_notice(notice)
         self._counts.clear()
         super().end()
 
@@ -186,7 +192,7 @@ class TsvReader(TableReader):
         quotes = quotes_of(RereadLines(read_lines(file, self.options.encoding)), self._width)
         self._quotes[file] = quotes
         if quotes.why:
-            self.notices.append(f"{file.label}: the quotes around cells are taken off, since {quotes.why}")
+            self.notices.append(Message(f"note.read.quotes.off.{quotes.why}", file=file.label))
         super().check(file)
 
     @property
@@ -209,11 +215,9 @@ class TsvReader(TableReader):
     def _note_quotes(self, file: File, line: int) -> None:
         if file.label not in self._noted:
             self._noted.add(file.label)
-            separator = argument("separator", r"\t")
-            self.notices.append(
-                f"{file.label}, line {line}: the quotes around a cell are kept as text; if the file is quoted as CSV is, give "
-                f"{argument('format', 'csv')} and {separator}"
-            )
+            place = Message("note.read.place.line", file=file.label, line=str(line))
+            options = {"format": argument("format", "csv"), "separator": argument("separator", r"\t")}
+            self.notices.append(Message("note.read.quotes.kept", place=place, **options))
 
 
 def _up_to_other_width(rows: Iterator[Row | Skipped], width: int) -> Iterator[Row | Skipped]:

@@ -23,7 +23,10 @@ _QUOTED = re.compile(r'"(?:[^"]++|"")*+"', re.S)
 
 
 class Quotes(NamedTuple):
-    """The numbers of the columns whose quotes are taken off, and why: `""` if no cell depends on it."""
+    """The numbers of the columns whose quotes are taken off, and why: `""` if no cell depends on it.
+
+    `some`: each cell with a comma or a quote has quotes around it, and no other; `all`: all cells of a column have.
+    """
 
     columns: Collection[int] = ()
     why: str = ""
@@ -132,9 +135,9 @@ class _Evidence:
         if self._is_broken or not self._undoubled:
             return Quotes()
         if self._is_excel and not any(self._needless):
-            return Quotes(range(self.width), "each cell with a comma or a quote has them, and no other")
+            return Quotes(range(self.width), "some")
         columns = range(self.width) if self._is_excel else self._all_quoted
-        return Quotes(columns, "all cells of a column have them") if columns else Quotes()
+        return Quotes(columns, "all") if columns else Quotes()
 
 
 def _has_quoted_header(lines: RereadLines) -> bool:

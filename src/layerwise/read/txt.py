@@ -9,6 +9,7 @@ from layerwise.read.options import ReaderOptions
 from layerwise.read.reader import Reader
 from layerwise.read.recognise import HINT_LINES, hint
 from layerwise.read.record import Record, Skipped
+from layerwise.wording import Message
 
 FOLDER = "folder"
 
@@ -44,7 +45,7 @@ class TxtReader(Reader):
         if is_last and self.is_guess and file.label not in self._noted:
             self._noted.add(file.label)
             if (advice := hint(first)) is not None:
-                self.notices.append(f"{file.label} is read as text, a line each, and {advice}")
+                self.notices.append(Message("note.read.text.guess", file=file.label, advice=advice))
 
 
 class DocsReader(Reader):

@@ -1,10 +1,10 @@
 """The manifest: what a dataset holds and where it comes from. `docs/format.md` describes it in prose."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from layerwise._util import json_checks
 from layerwise._util.guarded import BLOCKS, WIDTH
@@ -29,6 +29,7 @@ from layerwise.store.records import (
     totals_of,
 )
 from layerwise.tolerance import measured_tolerance
+from layerwise.wording import Message, messages_json, said_again
 
 
 def _distinct(value: Any) -> bool:
@@ -226,7 +227,12 @@ class Machine(JsonObject):
 
 @dataclass(frozen=True, kw_only=True)
 class Description(JsonObject):
-    """The part of a manifest that doesn't follow from settings and shards; a verb makes it, the writer adds the rest."""
+    """The part of a manifest that doesn't follow from settings and shards; a verb makes it, the writer adds the rest.
+
+    Attributes:
+        notices: what the user was told, in English.
+        messages: under `notices` the messages that they are made of, where there are any.
+    """
 
     layers: Layers
     level: Level
@@ -238,11 +244,27 @@ class Description(JsonObject):
     tolerance: Tolerance
     skipped: tuple[SkippedRecord, ...]
     notices: tuple[str, ...]
+    messages: Mapping[str, Any] | None = None
     versions: Mapping[str, str]
     machine: Machine
     sources: tuple[SourceEntry, ...]
     derived: Derived | None = None
     merged: tuple[MergedDataset, ...] | None = None
+
+    @property
+    def notice_messages(self) -> tuple[str, ...]:
+        """The notices, as messages where they can be said in other languages."""
+        return tuple(said_again(self.notices, (self.messages or {}).get("notices")))
+
+    def with_notices(self, notices: Iterable[str]) -> Self:
+        """Return the description with other notices, each once, and their messages."""
+        each = list(dict.fromkeys(notices))
+        has_messages = any(isinstance(notice, Message) for notice in each)
+        return replace(
+            self,
+            notices=tuple(map(str, each)),
+            messages=messages_json(notices=each) if has_messages else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ function attentionPart(text, all) {
   const [blocks, heads, n] = text.attention.shape;
   const names = all.slice(0, n);
   const unknown = names.map((_, token) => Boolean(text.unknown?.[token]));
-  const said = names.map((name, token) => (unknown[token] ? `${name} ${t("unknown.said")}` : name));
+  const said = names.map((name, token) => (unknown[token] ? spaced(name, t("unknown.said")) : name));
   const state = { block: blocks - 1, head: "mean" };
   const body = el("div", {});
   const value = (row, column) => {

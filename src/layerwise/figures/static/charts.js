@@ -39,17 +39,23 @@ const sheet = (wide, high, label, ...children) =>
 const words = (x, y, text, attributes = {}) => svg("text", { x, y, ...attributes }, text);
 const line = (x1, y1, x2, y2, name) => svg("line", { x1, y1, x2, y2, class: name });
 
-/** Round numbers that part a range in about `many` steps. */
+/**
+ * Round numbers that part a range in about `many` steps, two of them at least. Steps of 1, 2 or 5 need no digit more than
+ * their size.
+ */
 function ticksOf(low, high, many) {
   const rough = (high - low) / Math.max(1, many) || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * ([1, 2, 2.5, 5, 10].find((factor) => factor * power >= rough * 0.999) ?? 10);
+  const factors = [0.5, 1, 2, 5, 10];
+  const fit = factors.findIndex((factor, i) => i > 0 && factor * power >= rough * 0.999);
+  const ticks = ticksBy(low, high, factors[fit] * power);
+  return ticks.at.length > 1 ? ticks : ticksBy(low, high, factors[fit - 1] * power);
+}
+
+function ticksBy(low, high, step) {
   const ticks = [];
   for (let at = Math.ceil(low / step - 1e-9); at * step <= high + step * 1e-9; at += 1) ticks.push(at * step);
-  const digits = Math.max(
-    0,
-    Math.min(8, -Math.floor(Math.log10(step) + 1e-9) + (step / power === 2.5 ? 1 : 0)),
-  );
+  const digits = Math.max(0, Math.min(8, -Math.floor(Math.log10(step) + 1e-9)));
   return { at: ticks, word: (value) => (Math.abs(value) >= 1e5 ? num(value) : minus(value.toFixed(digits))) };
 }
 
@@ -125,7 +131,10 @@ function layerLines({ layers, series, unit, high = 190, label, bars = false, end
         const at = bars ? x(i) - span / 2 + thick * (s + 0.5) : x(i);
         const spread = interval(curve.low?.[i], curve.high?.[i], decimals);
         const caption =
-          `${series.length > 1 ? `${curve.name}, ` : ""}${layerWord(layers[i])}: ${num(value, decimals)} ${spread}`.trim();
+          entryWord(
+            (series.length > 1 ? curve.name + t("comma.clause") : "") + layerWord(layers[i]),
+            spaced(num(value, decimals), spread),
+          );
         const body = bars
           ? svg("rect", {
               x: at - thick * 0.45,

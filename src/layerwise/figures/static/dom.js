@@ -86,8 +86,9 @@ function asTable(make, print = true) {
   box.fill = () => {
     if (box.children.length === 1) box.append(make());
   };
-  // Before the box opens: its event `toggle` comes later, with the box shown empty until then.
+  // A click fills it before it opens; `toggle` comes later, with the box shown empty until then, but also without a click.
   summary.addEventListener("click", () => box.fill());
+  box.addEventListener("toggle", () => box.open && box.fill());
   return box;
 }
 
@@ -122,7 +123,7 @@ const tip = {
 /** Gives a mark its words, on hover, on focus and for screen readers. */
 function describe(mark, lines) {
   const list = Array.isArray(lines) ? lines : [lines];
-  mark.setAttribute("aria-label", list.join("; "));
+  mark.setAttribute("aria-label", list.join(t("comma")));
   mark.addEventListener("pointermove", (event) => tip.show(event.clientX, event.clientY, list));
   mark.addEventListener("pointerleave", () => tip.hide());
   mark.addEventListener("focus", () => {

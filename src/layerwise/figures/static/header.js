@@ -16,7 +16,7 @@ function showHeader(head) {
       [
         dataset.blocks && t("blocks", { n: dataset.blocks }),
         dataset.width && t("width", { n: count(dataset.width) }),
-        model.not_applied?.length && t("not.applied", { list: model.not_applied.map(shown).join(", ") }),
+        model.not_applied?.length && t("not.applied", { list: model.not_applied.map(shown).join(t("comma.list")) }),
       ],
     ],
     [t("fact.layers"), t("layers.n", { n: layers.length }), [short(layers.join(" · "), 90), layers.includes("emb") && t("layers.emb")]],
@@ -29,7 +29,7 @@ function showHeader(head) {
       t("fact.corpus"),
       t("texts.n", { n: count(dataset.texts) }),
       [
-        dataset.source && short([].concat(dataset.source).join(", "), 90),
+        dataset.source && short([].concat(dataset.source).join(t("comma.list")), 90),
         isNumber(dataset.tokens) && t("tokens.n", { n: count(dataset.tokens) }),
         dataset.prompt && t("prompt.before", { prompt: short(dataset.prompt, 60) }),
       ],
@@ -49,7 +49,7 @@ function showHeader(head) {
       [
         [dataset.dtype, dataset.precision && t("computed", { precision: dataset.precision })]
           .filter(Boolean)
-          .join(", "),
+          .join(t("comma.clause")),
         ...forward(head.probe),
       ],
     ],
@@ -126,7 +126,7 @@ function cautions(dataset) {
   if (cut > TOO_MANY) words.push(t("caution.truncated", { share: smallShare(cut) }));
   if (isNumber(dataset.model?.random)) words.push(t("caution.random", { seed: dataset.model.random }));
   return words.map((text) =>
-    el("p", { class: "caution said", role: "note" }, el("strong", {}, t("caution")), " ", text),
+    el("p", { class: "caution said", role: "note" }, el("strong", {}, t("caution")), CHINESE ? "" : " ", text),
   );
 }
 
@@ -173,17 +173,14 @@ function showFooter(head) {
       t("foot.versions", {
         list: Object.entries(versions)
           .map(([name, version]) => `${shown(name)} ${shown(version)}`)
-          .join(", "),
+          .join(t("comma.list")),
       }),
     head.about?.sha256 && t("foot.hash", { hash: shown(head.about.sha256) }),
     head.points && isNumber(head.points.seed) && t("foot.seed", { seed: head.points.seed }),
     t(head.points?.remote ? "foot.remote" : "foot.file"),
   ];
-  // The header names the steps that are not applied, in the language of the page.
-  const steps = (head.about?.model?.not_applied ?? []).join(", ");
-  const isSaid = (text) => steps !== "" && text.startsWith("model ") && text.endsWith(`: ${steps}`);
-  const notices = (head.about?.notices ?? []).filter((text) => !isSaid(text));
-  const notes = [...notices, ...(head.notes ?? []), ...(head.probe?.notes ?? []), ...(head.analysis?.notes ?? [])];
+  const lists = [head.about?.notices, head.notes, head.probe?.notes, head.analysis?.notes];
+  const notes = lists.flatMap((texts) => texts ?? []);
   $("foot").replaceChildren(
     ...parts.filter(Boolean).map((words) => el("p", { class: "said" }, words)),
     notes.length

@@ -22,7 +22,7 @@ class LayerSlider {
       min: 0,
       max: Math.max(this.last, 0),
       step: 0.01,
-      value: 0,
+      value: scene.at,
       "aria-label": t("layer"),
       disabled: this.last < 1,
       onkeydown: keys,
@@ -48,7 +48,7 @@ class LayerSlider {
       el("div", { class: "track" }, this.input, el("div", { class: "ticks", "aria-hidden": "true" }, ticks)),
       this.name,
     );
-    this.set(0);
+    this.set(scene.at);
   }
 
   /** Shows a place between layers at once. */

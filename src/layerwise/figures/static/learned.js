@@ -1,15 +1,15 @@
 // The learned mix: what each layer adds to the score first, then the weights of the fit and of its refits.
 const LEAST_LOSS = 0.02; // the axis of losses is never narrower than this to either side
 
-function learnedPart(learned) {
+function learnedPart(learned, probe, scoresDigits) {
   const layers = byDepth(Object.keys(learned.weights));
   const metric = wordsOr(`metric.${learned.metric}`, plainName(learned.metric ?? t("learned.score")));
   const losses = layers.map((name) => learned.left_out?.[name]?.difference ?? null);
-  const digits = scoreDigits(losses);
+  const digits = scoreDigits(losses, probe.rows);
   const ranked = (learned.order?.length ? learned.order : layers).filter((name) => layers.includes(name));
   const box = el("div", { class: "part", id: "learned" }, el("h3", {}, t("learned")));
   if (losses.some((loss) => isNumber(loss?.value)))
-    box.append(...lossParts(learned, layers, losses, metric, digits));
+    box.append(...lossParts(learned, layers, losses, metric, digits), ...twoScores(learned, probe, scoresDigits));
   box.append(asTable(() => learnedTable(learned, ranked, metric, digits)));
   box.append(...weightParts(learned, layers));
   if (learned.alike?.length === 2) {
@@ -25,7 +25,7 @@ function lossParts(learned, layers, losses, metric, digits) {
   const name = t("learned.loss", { metric });
   const items = losses.map((loss, i) => ({
     ...loss,
-    lines: [`${layerWord(layers[i])}: ${scoreText(loss?.value, digits)} ${scoreEnds(loss, digits)}`.trim()],
+    lines: [entryWord(layerWord(layers[i]), spaced(scoreText(loss?.value, digits), scoreEnds(loss, digits)))],
   }));
   return [
     el("p", { class: "verdict", id: "ablation-verdict" }, neededWords(learned, metric, digits)),
@@ -33,6 +33,13 @@ function lossParts(learned, layers, losses, metric, digits) {
     chart(layerSpread({ layers, items, reference: 0, least: LEAST_LOSS, label: name, unit: t("learned.loss.axis") }), { id: "ablation" }),
     note(t("learned.loss.note")),
   ];
+}
+
+/** Why the mix has another score among the candidates; nothing where both scores are written alike. */
+function twoScores(learned, probe, digits) {
+  const candidate = probe.candidates.find(({ mix }) => mix === learned.mix);
+  const [score, here] = [candidate?.score, learned.score].map((value) => scoreText(value, digits));
+  return score === here || score === "–" || here === "–" ? [] : [note(t("learned.two.scores", { score, here }))];
 }
 
 /** Which layers are needed; nothing where the result doesn't say. */
@@ -58,7 +65,7 @@ function weightParts(learned, layers) {
     return {
       ...weight,
       refits,
-      lines: [`${layerWord(name)}: ${t("learned.fit")} ${scoreText(weight?.value, 2)} ${ends}`.trim()],
+      lines: [entryWord(layerWord(name), spaced(t("learned.fit"), scoreText(weight?.value, 2), ends))],
     };
   });
   const refits = Math.max(...items.map((item) => item.refits.length));

@@ -63,7 +63,7 @@ async function start() {
   );
   for (const link of document.querySelectorAll('a[href^="#"]')) link.addEventListener("click", within);
   showFooter(head);
-  drawn.slider?.set(0);
+  drawn.slider?.set(scene.at);
   listen(scene, drawn);
   window.layerwise = { frames, scene, slider: drawn.slider, map: drawn.map, sides: sides?.maps };
   document.documentElement.dataset.ready = "";

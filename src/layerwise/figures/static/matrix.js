@@ -261,7 +261,7 @@ function oneMatrix(layers, name, measure, compare) {
   const lines = (r, c) => [
     t("pair", { a: names[r], b: names[c] }),
     isNumber(value(r, c))
-      ? `${measureName(name)} ${pairWord(measure, r, c)} ${pairInterval(measure, r, c)}`.trim()
+      ? spaced(measureName(name), pairWord(measure, r, c), pairInterval(measure, r, c))
       : t("undefined"),
     ...(isNumber(measure.floor?.[r]?.[c]) ? [floorWords(measure, floorsOf(measure, c))] : []),
   ];

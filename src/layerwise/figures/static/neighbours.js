@@ -22,6 +22,15 @@ function defaultPair(layers, probe) {
   return [advised ?? Math.max(0, Math.floor(last / 2)), Math.max(0, last)];
 }
 
+/**
+ * The layer that the map opens at: the advised one, of a mix its deepest. Without a probe, or where it recommends nothing,
+ * the last.
+ */
+function firstLayer(layers, { advice, ...probe }) {
+  const advised = advice?.best && advice.recommended !== false ? layersOf(advice.best, layers, probe) : [];
+  return advised.length ? Math.max(...advised) : Math.max(0, layers.length - 1);
+}
+
 /** A layer to compare with another: the last, or the one beside it at first. */
 const partnerOf = (layer, { pair: [first, last] }) => (layer === last ? first : last);
 

@@ -53,7 +53,8 @@ function mapSection(scene) {
         "div",
         { class: "plane" },
         slider.box,
-        el("div", { class: "frame" }, map.canvas, tools),
+        tools,
+        map.canvas,
         axes,
         el("p", { class: "note hint" }, t("map.hint")),
         el("p", { class: "note hint touch" }, t("map.hint.touch")),
@@ -74,7 +75,7 @@ async function hoverTip(scene, point, event) {
   const values = scene.columns
     .slice(0, 6)
     .map((column) =>
-      el("span", {}, userText(column.name, "bdi", 40), ": ", userText(valueOf(column, point), "bdi", 80)),
+      el("span", {}, userText(column.name, "bdi", 40), t("colon"), userText(valueOf(column, point), "bdi", 80)),
     );
   const place = [event.clientX, event.clientY];
   const hit = await scene.source.text(point).catch(() => ({ text: null }));

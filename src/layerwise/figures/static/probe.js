@@ -1,5 +1,6 @@
 // The probe: scores of layers and mixes with their intervals, and baselines as lines.
 const DASHES = ["5 3", "1.5 2.5", "7 2 1.5 2", "3 1.5 1.5 1.5 1.5 1.5"];
+const LEADER = 34; // pixels of each line's dashes between the chart and its name
 const FLOORS = { r2: 0, span_f1: 0, micro_f1: 0 }; // chance levels of metrics, where no baseline gives one
 
 function probeSection(probe) {
@@ -24,7 +25,7 @@ function probeSection(probe) {
   const legend = keys([
     [t("probe.layer"), shape[0]],
     ...(mixes.length ? [[t("probe.mix"), shape[1]]] : []),
-    ...(chosen.length ? [[t("probe.chosen.long"), shape[2]]] : []),
+    ...(chosen.length ? [[t("probe.chosen"), shape[2]]] : []),
     ...(probe.advice?.best ? [[t("probe.best.ring"), shape[3]]] : []),
   ]);
   const label = t("probe.chart", { metric });
@@ -46,13 +47,13 @@ function probeSection(probe) {
   const box = section(
     "probe",
     t("probe"),
-    el("p", { class: "lead said" }, lead),
+    el("p", { class: "lead said" }, joined([lead, probe.candidates.some(({ dropped }) => dropped) && t("probe.dropped.note")])),
     legend,
     curve,
     asTable(() => probeTable(probe, metric, digits)),
   );
   if (probe.design) box.append(note(shown(probe.design)));
-  if (probe.learned?.weights) box.append(learnedPart(probe.learned));
+  if (probe.learned?.weights) box.append(learnedPart(probe.learned, probe, digits));
   return box;
 }
 
@@ -122,16 +123,16 @@ function probeChart(wide, { layers, others, baselines, digits, metric, unit, bes
     ...baseline,
     dashes: baseline.floor ? null : DASHES[i % DASHES.length],
     off: baseline.score < range[0],
-    words: `${baseline.name} ${scoreText(baseline.score, digits)}${baseline.score < range[0] ? " ↓" : ""}`,
+    words: `${spaced(baseline.name, scoreText(baseline.score, digits))}${baseline.score < range[0] ? " ↓" : ""}`,
   }));
   const longest = Math.max(0, ...lines.map((baseline) => lettersWide(short(baseline.words, 34))));
-  const right = narrow || !lines.length ? 12 : 34 + 6.6 * longest;
+  const right = narrow || !lines.length ? 12 : (LEADER + 22) + 6.6 * longest;
   // Names of mixes stand aslant; the longest says how much room they take.
   const names = all.map((candidate) => short(shortMix(candidate.mix), 24));
   const slant = Math.max(0, ...others.map((candidate, i) => names[layers.length + i].length)) * 4;
   const listed = narrow ? 18 * lines.length : 0;
   const [left, top, bottom] = [58, 14, Math.max(46, 26 + slant) + listed];
-  const high = (narrow ? 260 : 320) + slant / 2 + listed;
+  const high = (narrow ? 260 : 300) + slant + listed;
   const slots = all.length + (layers.length && others.length ? 1 : 0) || 1;
   const step = (wide - left - right) / slots;
   const x = (i) => left + step * (i + 0.5 + (i >= layers.length && layers.length ? 1 : 0));
@@ -212,17 +213,18 @@ function scoreMark(candidate, x, y, ink, best, metric, digits) {
     svg("path", { d: `M${x} ${at - 6} L${x + 6} ${at} L${x} ${at + 6} L${x - 6} ${at}Z` }),
   ][ink];
   shape.setAttribute("class", `dot ink${ink}${worse ? " hollow" : ""}`);
-  const body = svg("g", { class: "mark", role: "img" });
+  const body = svg("g", { class: `mark${candidate.dropped ? " dropped" : ""}`, role: "img" });
   if (isNumber(candidate.low) && isNumber(candidate.high))
     body.append(line(x, y(candidate.low), x, y(candidate.high), `whisker ink${ink}`));
   body.append(shape, svg("circle", { cx: x, cy: at, r: 12, class: "touch" }));
   if (best) body.append(svg("circle", { cx: x, cy: at, r: 8.5, class: "best" }));
   const lines = [
     `${ink ? shortMix(candidate.mix) : layerWord(candidate.mix)}${best ? ` · ${t("probe.best")}` : ""}`,
-    `${metric} ${scoreText(candidate.score, digits)} ${scoreEnds(candidate, digits)}`.trim(),
+    spaced(metric, scoreText(candidate.score, digits), scoreEnds(candidate, digits)),
   ];
   if (isNumber(candidate.p_vs_best) && !best)
     lines.push(t("probe.p", { p: pText(candidate.p_vs_best) }));
+  if (candidate.dropped) lines.push(t("probe.dropped"));
   if (isNumber(candidate.cost)) lines.push(t("probe.cost", { share: percent(candidate.cost) }));
   return describe(body, lines);
 }
@@ -238,7 +240,7 @@ function baselineMark(baseline, left, right, digits) {
     );
   const touch = baseline.off ? right - 20 : left;
   body.append(svg("line", { x1: touch, x2: right, y1: at, y2: at, class: "touch" }));
-  const lines = [`${baseline.name}: ${scoreText(baseline.score, digits)} ${scoreEnds(baseline, digits)}`.trim()];
+  const lines = [entryWord(baseline.name, spaced(scoreText(baseline.score, digits), scoreEnds(baseline, digits)))];
   if (baseline.off) lines.push(t("probe.off"));
   return describe(body, lines);
 }
@@ -247,7 +249,7 @@ function baselineMark(baseline, left, right, digits) {
 const axisBreak = (x, y) =>
   svg("path", { d: `M${x - 5} ${y - 3} l10 -5 M${x - 5} ${y - 8} l10 -5`, class: "axis", fill: "none" });
 
-/** Names of baselines at the right, moved apart where their lines lie close. */
+/** Names of baselines at the right, moved apart where their lines lie close; each behind a piece of its line. */
 function baselineNames(lines, x, top, bottom) {
   const sorted = lines.map((baseline) => ({ ...baseline, to: baseline.at })).sort((a, b) => a.at - b.at);
   let last = top - 14;
@@ -255,8 +257,12 @@ function baselineNames(lines, x, top, bottom) {
   let limit = bottom;
   for (const baseline of sorted.toReversed()) limit = (baseline.to = Math.min(baseline.to, limit)) - 15;
   return sorted.flatMap((baseline) => [
-    svg("polyline", { class: "leader", points: `${x},${baseline.at} ${x + 12},${baseline.to} ${x + 18},${baseline.to}` }),
-    words(x + 22, baseline.to + 4, short(baseline.words, 34), { class: "tick baseline" }),
+    svg("polyline", {
+      class: "leader",
+      points: `${x},${baseline.at} ${x + 8},${baseline.to} ${x + LEADER},${baseline.to}`,
+      "stroke-dasharray": baseline.dashes ?? "none",
+    }),
+    words(x + LEADER + 4, baseline.to + 4, short(baseline.words, 34), { class: "tick baseline" }),
   ]);
 }
 
@@ -274,13 +280,19 @@ function baselineList(lines, x, top) {
   });
 }
 
-/** The columns of the table: a name, and the cell of a candidate or baseline. */
-const probeColumns = (metric, digits) => [
+/** The columns of the table: a name, and the cell of a candidate or baseline; `others` are the further metrics. */
+const probeColumns = (metric, others, digits) => [
   [t("probe.candidate"), (row) => row.name],
   [metric, (row) => scoreText(row.score, digits)],
   [t("interval.name"), (row) => scoreEnds(row, digits) || "–"],
   [t("probe.p.name"), (row) => (row.isBest ? "–" : pText(row.p_vs_best))],
+  ...others.map((name) => [
+    wordsOr(`metric.${name}`, plainName(name)),
+    (row) => scoreText(row.scores?.[name]?.score ?? row.scores?.[name], digits),
+  ]),
   [t("probe.cost.name"), (row) => percent(row.cost)],
+  [t("probe.parameters"), (row) => count(row.parameters)],
+  [t("probe.speed"), (row) => (isNumber(row.tokens_per_s) ? count(Math.round(row.tokens_per_s)) : "–")],
 ];
 
 function probeTable(probe, metric, digits) {
@@ -288,13 +300,21 @@ function probeTable(probe, metric, digits) {
   const rows = probe.candidates.map((candidate) => ({
     ...candidate,
     isBest: candidate.mix === best,
-    name: shortMix(candidate.mix) + (candidate.mix === best ? ` · ${t("probe.best")}` : ""),
+    name: [
+      shortMix(candidate.mix),
+      ...(candidate.mix === best ? [t("probe.best")] : []),
+      ...(candidate.dropped ? [t("probe.dropped")] : []),
+    ].join(" · "),
   }));
-  if (probe.chosen) rows.push({ ...probe.chosen, name: t("probe.chosen.long") });
+  if (probe.chosen) rows.push({ ...probe.chosen, name: t("probe.chosen") });
   rows.push(...baselinesOf(probe));
-  const columns = probeColumns(metric, digits);
+  const others = [...new Set(probe.candidates.flatMap(({ scores }) => Object.keys(scores ?? {})))];
+  // A column that says nothing of any row would only make the table wider.
+  const columns = probeColumns(metric, others.filter((name) => name !== probe.metric), digits)
+    .map(([name, cell]) => [name, rows.map(cell)])
+    .filter(([, cells], i) => i < 4 || cells.some((text) => text !== "–"));
   return table(
     columns.map(([name]) => name),
-    rows.map((row) => columns.map(([, cell]) => cell(row))),
+    rows.map((_, i) => columns.map(([, cells]) => cells[i])),
   );
 }

@@ -9,7 +9,7 @@ class Scene {
     this.n = this.points?.count ?? 0;
     this.layers = (head.about?.layers ?? []).map(String);
     this.columns = this.points?.columns ?? [];
-    this.at = 0; // between layers while the slider moves
+    this.at = firstLayer(this.layers, head.probe ?? {}); // between layers while the slider moves
     this.hidden = new Set();
     this.hits = null;
     this.chosen = null;

@@ -40,7 +40,7 @@ function oneText(text, layers) {
     token: Math.max(0, text.special ? text.special.indexOf(false) : 0),
     mode: text.moves?.length ? "moves" : "norms",
   };
-  const said = (token) => (text.unknown?.[token] ? `${names[token]} ${t("unknown.said")}` : names[token]);
+  const said = (token) => (text.unknown?.[token] ? spaced(names[token], t("unknown.said")) : names[token]);
   const strip = el("div", { id: "strip" });
   const close = el("div", { id: "close-tokens" });
   const paths = chart((wide) => pathChart(wide, text, names, layers, state), { id: "paths" });
@@ -200,7 +200,7 @@ function pathChart(wide, text, names, layers, state) {
         endMark(x, y, mine, text.unknown?.[token]),
         svg("circle", { cx: x, cy: y, r: 9, class: "touch" }),
       ),
-      text.unknown?.[token] ? `${names[token]} ${t("unknown.said")}` : names[token],
+      text.unknown?.[token] ? spaced(names[token], t("unknown.said")) : names[token],
     );
   });
   roving(marks);
@@ -217,11 +217,11 @@ function pathChart(wide, text, names, layers, state) {
       "g",
       {},
       svg("circle", { cx: x, cy: y, r: 2.5, class: "dot ink1" }),
-      !named.has(layer) ? "" : words(x + 6, y - 5, shown(name), { class: "tick" }),
+      !named.has(layer) ? "" : words(x + 6, y - 5, shown(name), { class: "tick halo" }),
     );
   });
   const name = words(nameX, nameY, names[state.token], {
-    class: "path-name",
+    class: "path-name halo",
     "text-anchor": "middle",
   });
   return sheet(

@@ -1,15 +1,39 @@
 // Words of the interface, and numbers as people write them.
 const WORDS = JSON.parse(document.getElementById("words").textContent);
 const LOCALE = document.documentElement.lang;
+const CHINESE = LOCALE.startsWith("zh");
+const PLACEHOLDER = /\{(\w+)\}/g;
 
 /** The words of a key, with {names} filled in; nothing in them is ever markup. */
 function t(key, values = {}) {
   const words = (String(values.n) === "1" ? WORDS[`${key}.one`] : null) ?? WORDS[key] ?? key;
-  return words.replace(/\{(\w+)\}/g, (all, name) => (name in values ? String(values[name]) : all));
+  if (!CHINESE) return words.replace(PLACEHOLDER, (all, name) => (name in values ? String(values[name]) : all));
+  const parts = words.split(PLACEHOLDER);
+  return parts.reduce((text, part, i) => beside(text, i % 2 === 0 ? part : String(values[part] ?? `{${part}}`)));
 }
 
+/**
+ * Two parts of a Chinese sentence with the blanks that its typography asks for between them: one between an ideograph and
+ * a Latin letter or a digit, none between ideographs and beside full-width punctuation (`beside` in wording.py).
+ */
+function beside(left, right) {
+  const [before, after] = [left.replace(/ +$/, ""), right.replace(/^ +/, "")];
+  if (!before || !after) return left + right;
+  const pair = [before.at(-1), after[0]];
+  const ideographs = pair.filter((c) => /[\u3400-\u9fff\uf900-\ufaff]/.test(c)).length;
+  if (ideographs === 2 || pair.some((c) => /[\u3001-\u303f\uff00-\uffef\u2018-\u201d]/.test(c))) return before + after;
+  return ideographs && pair.some((c) => /[A-Za-z0-9]/.test(c)) ? `${before} ${after}` : left + right;
+}
+
+/** Parts of a line, with blanks between them; without those that are missing. */
+const spaced = (...parts) =>
+  parts.filter(Boolean).reduce((text, part) => (CHINESE ? beside(`${text} `, part) : `${text} ${part}`), "").trim();
+
+/** A name and what it has. */
+const entryWord = (name, value) => `${name}${t("colon")}${value}`;
+
 /** Sentences one after the other, without those that are missing. */
-const joined = (sentences) => sentences.filter(Boolean).join(LOCALE.startsWith("zh") ? "" : " ");
+const joined = (sentences) => sentences.filter(Boolean).join(CHINESE ? "" : " ");
 
 /** The words of a key where there are any, else what was given. */
 const wordsOr = (key, other) => WORDS[key] ?? other;

@@ -1,0 +1,62 @@
+"""Screenshots of the page for the documentation: a map and a probe of `examples/reviews.csv`, in `docs/figures`."""
+
+import io
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+import layerwise as lw
+
+ROOT = Path(__file__).resolve().parents[1]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+SIZE = {"width": 1000, "height": 760}
+COLOURS = 128
+# The picture of each section of the page, cut to so many pixels of height.
+SECTIONS = {"map": 700, "probe": 560}
+
+
+def main() -> None:
+    """Write the pictures."""
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        sys.exit(f"no browser is installed: none of {', '.join(BROWSERS)}")
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
+        address = reviews(Path(place)).as_uri()
+        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        tab = started.new_page(viewport=SIZE, reduced_motion="reduce")
+        tab.goto(address)
+        tab.wait_for_selector("html[data-ready]")
+        for name, high in SECTIONS.items():
+            path = ROOT / "docs" / "figures" / f"page_{name}.png"
+            path.write_bytes(picture(tab, f"#{name}", high))
+            print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+        started.close()
+
+
+def reviews(place: Path) -> Path:
+    """Return the page of the example reviews, with a probe of their label."""
+    dataset = lw.extract(ROOT / "examples" / "reviews.csv", place / "reviews.lw", model="minilm")
+    probe = lw.probe(dataset, task="classify", label="label", mix=["mean(1:)", "learned(all)"])
+    return lw.report(dataset, place / "page.html", probe=probe)
+
+
+def picture(tab: Any, selector: str, high: int) -> bytes:
+    """Return the upper part of a section as a PNG of few colours."""
+    section = tab.locator(selector)
+    section.scroll_into_view_if_needed()
+    tab.mouse.move(0, 0)
+    whole = Image.open(io.BytesIO(section.screenshot()))
+    small = whole.crop((0, 0, whole.width, min(high, whole.height))).convert("RGB").quantize(COLOURS)
+    file = io.BytesIO()
+    small.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+if __name__ == "__main__":
+    main()
