@@ -19,6 +19,7 @@ from layerwise.encode.model_file_names import ADAPTER_CONFIG, TOKENIZER
 from layerwise.encode.model_files import ModelFiles, files_of_names
 from layerwise.encode.recipe import read_object
 from layerwise.errors import ModelError
+from layerwise.wording import Message, some
 
 WEIGHTS, PICKLED = "adapter_model.safetensors", "adapter_model.bin"
 # Kinds that change the computation and no weights, so that they can't be merged.
@@ -191,10 +192,7 @@ def tokenizer_notes(name: str, adapter: Adapter, base: Path) -> tuple[str, ...]:
     )
     if differing is None:
         return ()
-    return (
-        f"the adapter of model {name!r} comes with another tokenizer than its base ({differing} differs); that of the base "
-        "is used",
-    )
+    return (Message("note.model.adapter.tokenizer", model=repr(name), file=differing),)
 
 
 @contextlib.contextmanager
@@ -222,11 +220,7 @@ def head_notes(name: str, unused: Iterable[str]) -> tuple[str, ...]:
     names = [tensor.removeprefix(_OF_ADAPTER) for tensor in unused if tensor.startswith(_OF_ADAPTER)]
     if not names:
         return ()
-    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    return (
-        f"the adapter of model {name!r} has {len(names)} tensors of a head or decoder ({shown:.200}), which no layer needs; "
-        "they are not used",
-    )
+    return (Message("note.model.adapter.head", model=repr(name), n=len(names), names=some(names, 3)),)
 
 
 def _content(path: Path) -> Any:

@@ -13,7 +13,8 @@ from layerwise.read.file import File
 from layerwise.read.lines import LONGEST, Line, read_lines
 from layerwise.read.options import ReaderOptions
 from layerwise.read.reader import Reader
-from layerwise.read.record import Columns, Record, Skipped, listed, quoted, shown, without_marks
+from layerwise.read.record import LISTED, Columns, Record, Skipped, quoted, shown, without_marks
+from layerwise.wording import Message, some
 
 ID, DESCRIPTION, SEQUENCE = "id", "description", "sequence"
 _OF_FORMAT = (ID, DESCRIPTION, SEQUENCE)
@@ -24,21 +25,8 @@ _BARE = re.compile(rf"(?:^|[\s;])({_KEY})=")
 # UniProt: OS=Homo sapiens OX=9606. Its keys are two capitals, and what stands in its values may look like another key.
 _IS_UNIPROT, _OF_UNIPROT = re.compile(r"(?:^|\s)OX=\d"), re.compile(r"(?:^|\s)([A-Z]{2})=")
 _BLANK = re.compile(r"\s")
-_AS_TOKEN = "a tokenizer that doesn't know it makes it an unknown token"
-# What is counted in sequences, and what is done with it.
-_NOTICES = {
-    "stop": ("'*', the mark of a stop", f"it stays in the text, and {_AS_TOKEN}"),
-    "gap": ("gaps, '-' or '.'", f"each stays in the text, and {_AS_TOKEN}"),
-    "lower": ("lower-case letters, as soft masking has them", f"each stays so, and {_AS_TOKEN}"),
-    "blank": ("blanks within a line", "they are removed"),
-    "comment": ("comments, lines that begin with ';'", "they are left out"),
-    "nameless": ("no id", "labels can't be joined to them by id"),
-    "again": ("the id of another one before them", "all are read; such ids: {first}, …"),
-    "twice": (
-        "a key twice in the header",
-        "the column holds the first value, the description all; such keys: {first}, …",
-    ),
-}
+# What is counted in sequences and told, in this order: keys of the catalogue.
+_COUNTED = ("stop", "gap", "lower", "blank", "comment", "nameless", "again", "twice")
 
 
 @dataclass(slots=True)
@@ -119,13 +107,13 @@ class FastaReader(Reader):
         """Add the notices of what was counted in a pass over all files."""
         super().end()
         if self._keys:
-            self._add_notice(f"fields of headers are carried as columns: {listed(self._keys)}")
-        for kind, (what, treatment) in _NOTICES.items():
+            keys = some([repr(key) for key in self._keys], LISTED)
+            self._add_notice(Message("note.read.fasta.fields", keys=keys))
+        for kind in _COUNTED:
             if count := self._sequences[kind]:
-                total = f"{count:,} of {self._sequences['all']:,}, {self._letters[kind]:,} in all"
-                outcome = treatment.format(first=quoted(self._first[kind]))
-                notice = f"sequences with {what}: {total}; {outcome}"
-                self._add_notice(without_marks(notice, quote=self.options.quote))
+                first = without_marks(quoted(self._first[kind]), quote=self.options.quote)
+                counts = {"n": count, "of": self._sequences["all"], "letters": self._letters[kind]}
+                self._add_notice(Message(f"note.read.fasta.{kind}", first=first, **counts))
         self._forget()
 
     def _count(self, lines: _Lines, sequence: str, fields: dict[str, Any]) -> None:
