@@ -16,7 +16,7 @@ from layerwise.encode.taps import Tap
 _FEWEST = 2  # so that a block gets the output of another
 _INTERNAL = ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set")
 _SIMPLE = (type(None), bool, int, float, str)
-Description = dict[tuple[str, str], Any]
+BlockDescription = dict[tuple[str, str], Any]
 
 
 def depth_of_all_kinds(model: nn.Module, taps: Sequence[Tap] | None) -> int | None:
@@ -53,9 +53,9 @@ def depth_of_all_kinds(model: nn.Module, taps: Sequence[Tap] | None) -> int | No
     return min(blocks, max(_FEWEST, 1 + max(map(kinds.index, kinds))))
 
 
-def _description(block: nn.Module) -> Description:
+def _description(block: nn.Module) -> BlockDescription:
     """Return the modules of a block, the shapes of their tensors, and their settings."""
-    description: Description = {}
+    description: BlockDescription = {}
     for path, module in block.named_modules():
         description[path, ""] = type(module).__qualname__
         for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
@@ -77,7 +77,7 @@ def _setting(value: Any) -> Any:
     return getattr(value, "__qualname__", type(value).__qualname__)
 
 
-def _of_configuration(model: nn.Module, block: int, blocks: int) -> Description:
+def _of_configuration(model: nn.Module, block: int, blocks: int) -> BlockDescription:
     """Return the entries for a block of all lists of the configuration that have one entry per block."""
     config: Any = getattr(model, "config", None)
     text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
@@ -88,7 +88,7 @@ def _of_configuration(model: nn.Module, block: int, blocks: int) -> Description:
     }
 
 
-def _block_numbers(descriptions: Sequence[Description]) -> set[tuple[str, str]]:
+def _block_numbers(descriptions: Sequence[BlockDescription]) -> set[tuple[str, str]]:
     """Return the attributes that hold the number of the block, counted from any number."""
     return {
         key

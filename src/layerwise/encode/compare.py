@@ -172,13 +172,13 @@ class Comparison:
         (batch,) = batches(texts.lengths(), sum(texts.lengths()), "packed")
         ordered = batch.by_depth(deepest[batch.windows])
         windows = ordered.windows.tolist()
-        wanted = [frozenset(range(int(deepest[window]) + 1)) for window in windows]
+        layer_sets = [frozenset(range(int(deepest[window]) + 1)) for window in windows]
         try:
-            states = _layers_of(engine, texts, ordered, wanted)
+            states = _layers_of(engine, texts, ordered, layer_sets)
             return all(
                 same_layers(references[window], {n: states[n] for n in layers}, begin, tolerance)
                 for window, layers, begin in zip(
-                    windows, wanted, engine.begins(ordered).tolist(), strict=True
+                    windows, layer_sets, engine.begins(ordered).tolist(), strict=True
                 )
             )
         except (*MODEL_CODE_ERRORS, ModelError):

@@ -414,7 +414,8 @@ def _parameter_count(model_class: Any, config: PretrainedConfig, trust_remote_co
     # Code that comes with the model may not run on the device "meta". Any other error is raised when it is loaded.
     except Exception:
         return None
-    return int(sum(parameter.numel() for parameter in meta_model.parameters()))
+    numbers: int = sum(parameter.numel() for parameter in meta_model.parameters())
+    return numbers
 
 
 def _check_input(checkpoint: Checkpoint, model: Any, config: PretrainedConfig) -> None:
