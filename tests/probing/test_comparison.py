@@ -70,7 +70,7 @@ def test_the_maximum_is_a_plain_loop_over_pairs() -> None:
 
 
 def test_a_candidate_is_judged_only_if_all_that_are_further_from_the_best_differ() -> None:
-    largest = np.zeros((4, 999), np.float64)
+    largest = np.zeros((4, 999))
     largest[1], largest[2], largest[3] = (
         np.linspace(0, 2.02, 999),
         np.linspace(0, 2.1, 999),

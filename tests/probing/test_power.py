@@ -35,6 +35,12 @@ def test_two_candidates_are_the_textbook_sample_size() -> None:
     assert detectable(900, 2) == pytest.approx(expected, rel=1e-3)
 
 
+def test_a_test_set_has_no_retraining() -> None:
+    expected = (reference.norm.ppf(0.975) + reference.norm.ppf(0.8)) * (DIFFERING / 900) ** 0.5
+    assert detectable(900, 2, 1, fixed_test=True) == pytest.approx(expected, rel=1e-3)
+    assert detectable(900 * rows_needed(900, 2, fixed_test=True), 2, fixed_test=True) == pytest.approx(TARGET)
+
+
 @pytest.mark.parametrize(
     ("units", "repeats", "simulated"),
     [(2000, 5, 0.0302), (2000, 1, 0.0342), (2000 / 1.19, 5, 0.0325), (2000 / 1.19, 1, 0.0360)],

@@ -26,27 +26,29 @@ _CORRELATION = 0.01  # of the differences of rows in one group
 _ONE_REPEAT = 1.12  # standard errors of one repeat, relative to those of five
 
 
-def detectable(units: float, candidates: int, repeats: int = 5) -> float:
+def detectable(units: float, candidates: int, repeats: int = 5, *, fixed_test: bool = False) -> float:
     """Return the difference in score that is found in about 80% of cases.
 
     Args:
         units: how many independent rows (or spans, or groups) are scored.
         candidates: how many are compared.
         repeats: of the cross-validation.
+        fixed_test: whether one test set is scored, with the training set held fixed.
     """
     better_half = max(2, candidates // 2 + 1)
     quantile = float(stats.studentized_range.ppf(0.95, better_half, 1e6)) / 2**0.5
     spread = 1.0 if candidates == 2 else _SPREAD
-    retraining = 1 + _RETRAINING * (_AT_ROWS / units) ** 0.5
-    error = (DIFFERING / units * retraining) ** 0.5 * (_ONE_REPEAT if repeats == 1 else 1.0)
+    error = (DIFFERING / units) ** 0.5
+    if not fixed_test:
+        error *= (1 + _RETRAINING * (_AT_ROWS / units) ** 0.5) ** 0.5 * (_ONE_REPEAT if repeats == 1 else 1.0)
     return float((quantile + spread * special.ndtri(_POWER)) * error)
 
 
-def rows_needed(units: float, candidates: int, repeats: int = 5) -> float:
+def rows_needed(units: float, candidates: int, repeats: int = 5, *, fixed_test: bool = False) -> float:
     """Return how many times as many rows find `TARGET`."""
     needed = units
     for _ in range(20):  # each step halves the error, or better: differences fall by about the root of rows
-        needed *= (detectable(needed, candidates, repeats) / TARGET) ** 2
+        needed *= (detectable(needed, candidates, repeats, fixed_test=fixed_test) / TARGET) ** 2
     return needed / units
 
 
@@ -55,7 +57,7 @@ def least_p(groups: float, candidates: int) -> float:
 
     The sign test of g groups gives 2 / 2^g for two candidates; for more, the p of the largest difference of any pair.
     """
-    statistic = -special.ndtri(0.5**groups) * 2**0.5
+    statistic = -special.ndtri(max(0.5**groups, 1e-12)) * 2**0.5
     return float(stats.studentized_range.sf(statistic, candidates, 1e6))
 
 
@@ -80,14 +82,16 @@ def power_note(run: ProbeRun, candidates: int, repeats: int) -> Message | None:
     if run.scorer.metric not in _COUNTED:
         return None
     units = _units(run)
-    difference = detectable(units, candidates, repeats)
+    fixed_test = run.design.fixed
+    difference = detectable(units, candidates, repeats, fixed_test=fixed_test)
     if round(difference, 3) <= TARGET:
         return None
-    is_quick = repeats == 1 and not run.design.fixed
+    is_quick = repeats == 1 and not fixed_test
     if is_quick and round(detectable(units, candidates), 3) <= TARGET:
         more = Message("note.power.repeats", quick=argument("quick"))
     else:
-        more = Message("note.power.rows", times=fixed(rows_needed(units, candidates, repeats), 1))
+        times = rows_needed(units, candidates, repeats, fixed_test=fixed_test)
+        more = Message("note.power.rows", times=fixed(times, 1))
     return Message(
         "note.power",
         difference=fixed(difference),
