@@ -110,12 +110,13 @@ def measured(command: Sequence[str | Path], kept: Path) -> tuple[str, Cost]:
             raise SystemExit(f"{kept} is of another command; remove {kept.parent}, or run `make clean`")
         return record["printed"], Cost(**record["cost"])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
-    process = subprocess.Popen([str(command[0]), *words], stdout=subprocess.PIPE, text=True, env=environment)
-    assert process.stdout is not None
-    printed = process.stdout.read()
-    # The usage of this child alone. It can't be lower than this process's own peak, which is small: without torch.
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    arguments = [str(command[0]), *words]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        printed = process.stdout.read()
+        # The usage of this child alone. It can't be lower than this process's own peak, which is small: without torch.
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(map(str, command))} ended with {process.returncode}")
     unit = 1 if sys.platform == "darwin" else 1024
