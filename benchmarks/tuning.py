@@ -14,6 +14,7 @@ from typing import Any
 
 from common import SHARED, put
 from paired import Counts, Paired, counts_of_texts
+from safetensors.numpy import load_file
 from tuning_runs import BUILD, DESIGNS, MINILM, SEEDS, Cost, Design, answers_of, layerwise, tune
 
 from layerwise._util.versions import versions
@@ -121,10 +122,7 @@ def _heads(design: Design, sources: Mapping[str, Path], folder: Path, model: str
 
 def _numbers(head: Path) -> int:
     """Return how many numbers a head has trained: the weights and biases of its classifier, and of its mix."""
-    from safetensors import safe_open
-
-    with safe_open(head / "head.safetensors", "np") as tensors:
-        sizes = {name: tensors.get_tensor(name).size for name in tensors}
+    sizes = {name: array.size for name, array in load_file(head / "head.safetensors").items()}
     learned = sizes["0.mix.weights"] + 1 if sizes["0.mix.weights"] > 1 else 0
     return int(sizes["0.weight"] + sizes["0.bias"] + learned)
 

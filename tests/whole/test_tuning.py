@@ -181,10 +181,12 @@ def test_layers_stand_beside_their_scores(scripts: Any) -> None:
     measure = {"values": [1.0, 0.5], "low": [0.99, 0.4], "high": [1.0, 0.6]}
     analysis = {"layers": ["emb", "1"], "measures": {"against_debiased_cka": measure}}
     candidates = {"emb": {"score": 0.7, "low": 0.6, "high": 0.8}, "1": {"score": 0.9, "low": None}}
-    table = scripts.tuning.moved_table(analysis, {"before": candidates, "after": {}}, "accuracy")
+    table = scripts.tuning.moved_table(
+        analysis, {"before": candidates, "after": {"1": {"score": 0.8}}}, "accuracy"
+    )
     assert table.splitlines()[2:] == [
         "| emb | 1.000 | 0.990 to 1.000 | 0.700 (0.600 to 0.800) | – |",
-        "| 1 | 0.500 | 0.400 to 0.600 | 0.900 | – |",
+        "| 1 | 0.500 | 0.400 to 0.600 | 0.900 | 0.800 |",
     ]
 
 
