@@ -101,7 +101,17 @@ class FitBatch(ABC):
         return any(unfinished)
 
     def _select(self, mask: Tensor) -> None:
-        for name in ("batch", "count", "share", "targets", "mean", "scale", "parameters", "curve", "before_last"):
+        for name in (
+            "batch",
+            "count",
+            "share",
+            "targets",
+            "mean",
+            "scale",
+            "parameters",
+            "curve",
+            "before_last",
+        ):
             setattr(self, name, getattr(self, name)[mask])
 
     @abstractmethod
