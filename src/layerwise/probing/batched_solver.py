@@ -43,7 +43,7 @@ _CACHED = 1 << 20
 _CACHED_KERNELS = 1 << 23  # how many numbers the kernels of fits that are solved together may have
 _MOST_ROWS = 4096  # up to which a kernel of all rows is kept: 64 MiB
 # Tolerances (see `lbfgs.minimise`) of fits whose accuracy alone matters, as they choose C, and of those of online codes.
-CHOOSING, CODING = 1e-3, 1e-4
+CHOOSING, CODING = 3e-4, 1e-4
 
 
 class Solver:

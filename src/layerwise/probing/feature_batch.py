@@ -15,7 +15,7 @@ from layerwise.probing.lbfgs import Point
 from layerwise.probing.mix_curvature import inverse_of, uncoupled
 from layerwise.probing.shared_rows import SharedRows
 
-_COARSE = 1e-3  # the tolerance from which on a mix has no curvature of its own
+_COARSE = 3e-4  # the tolerance from which on a mix has no curvature of its own
 _MIX_ROUNDS = (12, 28, 60, 100)
 _MAX_CHANGES = 1 << 23  # how many changes of scores are computed at once
 

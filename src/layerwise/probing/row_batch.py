@@ -143,8 +143,8 @@ class RowBatch(FitBatch):
             penalty, curve = float(self.penalty[index]), self.curve[index][:, None]
             alike = 1.0 / (curve * rest + penalty)
             gain = 1.0 / (curve * values + penalty) - alike
-            own = slope[place, :, : len(vectors)]
-            out[place, :, : len(vectors)] = torch.addmm(own * alike, own @ vectors * gain, vectors.T)
+            rows = slope[place, :, : len(vectors)]
+            out[place, :, : len(vectors)] = torch.addmm(rows * alike, rows @ vectors * gain, vectors.T)
         return out
 
     def _result(self, c_index: int) -> Scores:
