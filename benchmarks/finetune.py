@@ -115,7 +115,7 @@ class Tuning:
             inputs, targets = self._batch([rows[i] for i in batch])
             with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
                 logits = self.model(**inputs).logits.float()
-            cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORED).backward()
+            cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORED).backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_NORM)
             optimizer.step()
             rate.step()
