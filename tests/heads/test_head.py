@@ -45,6 +45,7 @@ ROWS = {
     "overlap": 20,
     "precision": "fp32",
     "prompt": None,
+    "word_split": None,
     "words_pool": None,
 }
 

@@ -146,8 +146,8 @@ def test_what_is_unusual_is_counted_and_told() -> None:
         "doesn't know it makes it an unknown token",
         "sequences with blanks within a line: 1 of 4, 2 in all; they are removed",
         "sequences with comments, lines that begin with ';': 2 of 4, 2 in all; they are left out",
-        "sequences with no id: 1 of 4, 1 in all; labels can't be joined to them by id",
-        "sequences with the id of another one before them: 1 of 4, 1 in all; all are read; such ids: 'b', …",
+        "sequences with no id: 1 of 4; labels can't be joined to them by id",
+        "sequences with the id of another one before them: 1 of 4; all are read; such ids: 'b', …",
         "sequences with a key twice in the header: 1 of 4, 1 in all; the column holds the first value, the description all; "
         "such keys: 'k', …",
     ]

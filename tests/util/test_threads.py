@@ -474,6 +474,7 @@ def test_how_an_encoder_was_loaded_reaches_the_other_process(
         "precision": "fp32",
         "allow_pickle": False,
         "trust_remote_code": True,
+        "adapter": None,
         "random": None,
     }
 

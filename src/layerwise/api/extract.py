@@ -78,8 +78,9 @@ def extract(
         out: the folder of the dataset.
         model: a name for `load_encoder`, or an encoder.
         revision, device, allow_pickle, trust_remote_code, adapter, precision: see `load_encoder`.
-        layers, level, pool, special_tokens, long, overlap, max_length, batch_tokens, prompt, prompt_name, word_split:
-            see `Encoder.encode`; for FASTA `word_split` is `chars`.
+        layers, level, pool, special_tokens, long, overlap, max_length, batch_tokens, prompt, prompt_name: see
+            `Encoder.encode`.
+        word_split: see `Encoder.encode`; for FASTA it is `chars`.
         dtype: the stored type: `float16`, `float32`, `bfloat16` or `int8`.
         format, text, words, id, columns, encoding, skip_bad, limit: see `read.ReaderOptions`.
         separator, na, sentence_id, join, classes: see `read.ReaderOptions`.

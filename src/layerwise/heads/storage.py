@@ -184,7 +184,8 @@ def read_head(path: str | Path) -> HeadData:
     provenance = {name: value.get(name) for name in ("versions", "made")}
     both = None if pairs is None else (pairs[0], pairs[1])
     model, rows, training = value["model"], value["rows"], value["training"]
-    rows = {"prompt": None, "word_split": None, **rows}
+    # Older heads lack these; in the order of the file, so that a head that is written again has the same bytes.
+    rows = rows | {name: None for name in ("prompt", "word_split") if name not in rows}
     return HeadData(model, rows, both, tuple(tasks), training, provenance, head_name(path))
 
 

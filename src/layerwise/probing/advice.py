@@ -4,7 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from layerwise.probing.advice_extras import expected_sentence, interval_of, mlp_sentence, vectors_sentence
+from layerwise.probing.advice_extras import (
+    expected_sentence,
+    interval_of,
+    mlp_sentence,
+    vectors_sentence,
+    with_interval,
+)
 from layerwise.probing.candidates import Candidate
 from layerwise.probing.comparison import CandidateComparison, Lead
 from layerwise.probing.extras import ScoredExtras
@@ -72,7 +78,7 @@ def advise(
             messages += _as_good_sentence(comparison, candidates, sizes)
     messages += [imbalance] if imbalance is not None else []
     if is_recommended:
-        expected = _interval(chosen.score, chosen.low, chosen.high)
+        expected = with_interval(chosen.score, chosen.low, chosen.high)
         messages.append(Message("advise.expect", metric=metric_name, score=expected))
         messages.append(_certainty(comparison, candidates, metric_name))
     else:
@@ -135,7 +141,7 @@ def _take_sentence(
     gap = comparison.scores[best] - comparison.scores[cheap]
     values |= {
         "cheapest": candidates[cheap].short_name,
-        "gap": _interval(gap, comparison.low[cheap], comparison.high[cheap]),
+        "gap": with_interval(gap, comparison.low[cheap], comparison.high[cheap]),
         "savings": _savings(candidates[cheap].cost, candidates[best].cost, sizes[cheap], sizes[best]),
     }
     if comparison.high[cheap] <= AS_GOOD:
@@ -163,7 +169,7 @@ def _as_good_sentence(
         cheapest=candidates[cheap].short_name,
         mix=candidates[best].short_name,
         margin=fixed(AS_GOOD, 2),
-        gap=_interval(gap, comparison.low[cheap], comparison.high[cheap]),
+        gap=with_interval(gap, comparison.low[cheap], comparison.high[cheap]),
         savings=_savings(candidates[cheap].cost, candidates[best].cost, sizes[cheap], sizes[best]),
     )
     return [message]
@@ -199,7 +205,7 @@ def _no_difference_sentence(
         score=fixed(comparison.scores[best]),
         lowest=candidates[last].short_name,
         low=fixed(comparison.scores[last]),
-        gap=_interval(gap, comparison.low[last], comparison.high[last]),
+        gap=with_interval(gap, comparison.low[last], comparison.high[last]),
     )
 
 
@@ -220,9 +226,3 @@ def _cheapest(comparison: CandidateComparison, candidates: list[Candidate], size
     cheapest = min(near, key=lambda i: (candidates[i].cost, sizes[i], -comparison.scores[i]))
     cost = (candidates[cheapest].cost, sizes[cheapest])
     return cheapest if cost < (candidates[best].cost, sizes[best]) else best
-
-
-def _interval(score: float, low: float | None, high: float | None) -> str:
-    if low is None or high is None or not np.isfinite([low, high]).all():
-        return fixed(score)
-    return Message("interval.of", score=fixed(score), low=fixed(low), high=fixed(high))

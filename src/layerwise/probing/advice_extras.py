@@ -28,7 +28,7 @@ def mlp_sentence(mlp: MlpResult, metric: str) -> Message:
         "hidden": mlp.hidden,
         "score": fixed(mlp.score),
         "linear": fixed(mlp.linear.score),
-        "gap": _of_estimate(gap),
+        "gap": with_interval(gap.score, gap.low, gap.high),
     }
     if is_above(gap):
         return Message("advise.mlp.adds", mixes=mixes, **values)
@@ -38,11 +38,16 @@ def mlp_sentence(mlp: MlpResult, metric: str) -> Message:
 
 def expected_sentence(expected: ExpectedLayer, metric: str) -> Message:
     """Return at which layer the label is resolved, or that no layer can be named."""
-    first, last = expected.cumulative[0].layer, expected.cumulative[-1].layer
-    values = {"metric": metric, "first": first, "last": last, "gain": _of_estimate(expected.gain)}
+    first, last, gain = expected.cumulative[0].layer, expected.cumulative[-1].layer, expected.gain
+    values = {
+        "metric": metric,
+        "first": first,
+        "last": last,
+        "gain": with_interval(gain.score, gain.low, gain.high),
+    }
     if expected.value is None:
         return Message("advise.expected.none", **values)
-    layer = _of_estimate(Estimate(expected.value, expected.low, expected.high), 1)
+    layer = with_interval(expected.value, expected.low, expected.high, 1)
     return Message("advise.expected", layer=layer, **values)
 
 
@@ -53,13 +58,13 @@ def is_above(estimate: Estimate) -> bool:
 
 def interval_of(gap: Lead) -> str:
     """Return a lead with its interval."""
-    is_finite = np.isfinite([gap.low, gap.high]).all()
-    ends = (gap.low, gap.high) if is_finite else (None, None)
-    return _of_estimate(Estimate(gap.difference, *ends))
+    return with_interval(gap.difference, gap.low, gap.high)
 
 
-def _of_estimate(estimate: Estimate, digits: int = 3) -> str:
-    if estimate.low is None or estimate.high is None:
-        return fixed(estimate.score, digits)
-    ends = {"low": fixed(estimate.low, digits), "high": fixed(estimate.high, digits)}
-    return Message("interval.of", score=fixed(estimate.score, digits), **ends)
+def with_interval(score: float, low: float | None, high: float | None, digits: int | None = None) -> str:
+    """Return a score with its interval, where this has two ends; with the digits of `wording.digits` by default."""
+    if low is None or high is None or not np.isfinite([low, high]).all():
+        return fixed(score, digits)
+    return Message(
+        "interval.of", score=fixed(score, digits), low=fixed(low, digits), high=fixed(high, digits)
+    )

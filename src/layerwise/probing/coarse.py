@@ -93,7 +93,7 @@ def _narrowed(x: Tensor) -> Tensor:
     x = (x - mean) / torch.where(spread > 1e-12 * (1 + mean.abs()), spread, torch.inf)
     if x.shape[1] <= _WIDEST:
         return x
-    start = torch.randn(x.shape[1], _WIDEST, generator=torch.Generator().manual_seed(0))
+    start = torch.randn(x.shape[1], _WIDEST, generator=torch.Generator().manual_seed(0), dtype=x.dtype)
     basis, _ = torch.linalg.qr(x.T @ (x @ start))
     narrowed: Tensor = x @ basis
     return narrowed
@@ -117,7 +117,7 @@ def discriminant_hits(x: Tensor, classes: I64, folds: Sequence[tuple[Mask, I64]]
         gram_of_fold = gram - x[~used].T @ x[~used] if train.mean() > 0.5 else x[used].T @ x[used]
         rows, labels = x[used], targets[used]
         sizes = torch.bincount(labels, minlength=count).float()
-        means = torch.zeros(count, x.shape[1]).index_add_(0, labels, rows)
+        means = torch.zeros(count, x.shape[1], dtype=x.dtype).index_add_(0, labels, rows)
         means /= sizes.clamp_min(1.0)[:, None]
         within = (gram_of_fold - means.T @ (sizes[:, None] * means)) / len(rows)
         for index, shrinkage in enumerate(_SHRINKAGE):
@@ -131,7 +131,7 @@ def discriminant_hits(x: Tensor, classes: I64, folds: Sequence[tuple[Mask, I64]]
 def _discriminate(x: Tensor, within: Tensor, means: Tensor, sizes: Tensor, shrinkage: float) -> Tensor:
     """Return the most probable class of each row (m,) under normal classes with one shrunk covariance."""
     ridge = shrinkage * within.diagonal().mean().clamp_min(1e-12)
-    factor = torch.linalg.cholesky(within + ridge * torch.eye(len(within)))
+    factor = torch.linalg.cholesky(within + ridge * torch.eye(len(within), dtype=within.dtype))
     weights = torch.cholesky_solve(means.T, factor)
     bias = (sizes / sizes.sum()).log() - 0.5 * (means.T * weights).sum(0)
     return (x @ weights + bias).argmax(1)

@@ -11,7 +11,7 @@ from layerwise.array_types import I64
 from layerwise.heads.mixing import fold_mix
 from layerwise.probing.fit_batch import FitBatch
 from layerwise.probing.fits import Fits, Scores
-from layerwise.probing.lbfgs import Point
+from layerwise.probing.lbfgs import LossPoint
 from layerwise.probing.mix_curvature import inverse_of, uncoupled
 from layerwise.probing.shared_rows import SharedRows
 
@@ -86,7 +86,7 @@ class FeatureBatch(FitBatch):
     def _scores(self, which: Tensor, x: Tensor) -> Tensor:
         return _products(*self._effective(which, x), self.x)
 
-    def _evaluate(self, which: Tensor, x: Tensor) -> Point:
+    def _evaluate(self, which: Tensor, x: Tensor) -> LossPoint:
         loss, residual = self._loss()(self._scores(which, x), self.targets[which], self.share[which])
         weights, penalty = self._weights(x), self.penalty[which]
         loss = loss + 0.5 * penalty * (weights * weights).sum((1, 2))
@@ -129,7 +129,7 @@ class FeatureBatch(FitBatch):
         _, residual = self._loss()(scores, self.targets[which], self.share[which])
         slopes = self._slopes(which, residual)[0].view(len(x), self.columns, self.layers, self.width)
         by_mix = mix * _centred((slopes * weights[:, :, None]).sum((1, 3)), mix)
-        coupling = torch.empty(len(x), self.layers, self.bias_at + self.columns)
+        coupling = torch.empty(len(x), self.layers, self.bias_at + self.columns, dtype=x.dtype)
         at = torch.arange(len(which)).repeat_interleave(self.layers)
         moved, totals = self._slopes(which[at], residual_changes.flatten(0, 1))
         moved = moved.view(-1, self.columns, self.layers, self.width)

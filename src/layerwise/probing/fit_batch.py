@@ -12,7 +12,7 @@ from torch import Tensor
 
 from layerwise.array_types import I64
 from layerwise.probing.fits import Fits, Scores
-from layerwise.probing.lbfgs import Point, minimise
+from layerwise.probing.lbfgs import LossPoint, minimise
 from layerwise.probing.losses import Loss, balanced, cross_entropy, log_probabilities, logistic, squared
 from layerwise.probing.shared_rows import SharedRows
 
@@ -166,7 +166,7 @@ class FitBatch(ABC):
         """Return the scores (a, columns, n) of the training rows of some fits with parameters (a, size)."""
 
     @abstractmethod
-    def _evaluate(self, which: Tensor, x: Tensor) -> Point:
+    def _evaluate(self, which: Tensor, x: Tensor) -> LossPoint:
         """Return the loss of some fits, its gradient, and the preconditioned gradient."""
 
     def _loss(self) -> Loss:

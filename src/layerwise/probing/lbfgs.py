@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-Point = tuple[Tensor, Tensor, Tensor]
+LossPoint = tuple[Tensor, Tensor, Tensor]
 """values (a,), gradients (a, size), preconditioned gradients (a, size): approximate inverse Hessians times gradients"""
-Evaluate = Callable[[Tensor, Tensor], Point]
+Evaluate = Callable[[Tensor, Tensor], LossPoint]
 """(numbers of problems (a,), parameters (a, size)) -> their points"""
 # The estimate of the distance to the minimum is up to 14 times too small, so this is about 1e-6 of the least value.
 EXACT = 1e-7
@@ -98,7 +98,7 @@ def minimise(
     return result, is_finished
 
 
-def _begin(number: Tensor, x: Tensor, point: Point, memory: int) -> _State:
+def _begin(number: Tensor, x: Tensor, point: LossPoint, memory: int) -> _State:
     value, gradient, preconditioned = point
     slope = -(preconditioned * gradient).sum(1)
     ones = torch.ones(len(x), dtype=x.dtype)

@@ -45,7 +45,7 @@ def balanced(share: Tensor, classes: Tensor, count: int) -> Tensor:
 
     `classes` (f, n) are class numbers below `count`. Source: scikit-learn's `class_weight="balanced"`.
     """
-    totals = torch.zeros(len(share), count).scatter_add_(1, classes, share)
+    totals = torch.zeros(len(share), count, dtype=share.dtype).scatter_add_(1, classes, share)
     weights = torch.where(totals > 0, 1.0 / totals, 0.0) / (totals > 0).sum(1, keepdim=True)
     return share * weights.gather(1, classes)
 

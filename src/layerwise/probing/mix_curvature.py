@@ -45,8 +45,8 @@ class MixCurvature:
 
 def uncoupled(fits: int, layers: int, head: int) -> MixCurvature:
     """Return the elimination of heads and mixes that are unrelated, with a curvature of 1."""
-    nothing = torch.zeros(fits, layers, head)
-    return MixCurvature(nothing, nothing.clone(), torch.eye(layers).repeat(fits, 1, 1))
+    nothing = torch.zeros(fits, layers, head, dtype=torch.float32)
+    return MixCurvature(nothing, nothing.clone(), torch.eye(layers, dtype=torch.float32).repeat(fits, 1, 1))
 
 
 def inverse_of(curvature: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 from layerwise.array_types import I64
 from layerwise.probing.fit_batch import FitBatch
 from layerwise.probing.fits import Fits, Scores
-from layerwise.probing.lbfgs import Point
+from layerwise.probing.lbfgs import LossPoint
 from layerwise.probing.shared_rows import SharedRows
 
 _BLOCK = 256  # rows of a product of the symmetric K that are computed at once
@@ -62,7 +62,7 @@ class RowBatch(FitBatch):
     def _kernel(self, index: int, count: int) -> Tensor:
         """Return K of one fit, (count, count)."""
         features = self._features(index, count)
-        kernel = torch.empty(count, count)
+        kernel = torch.empty(count, count, dtype=torch.float32)
         for start in range(0, count, _BLOCK):
             stripe = features[start : start + _BLOCK] @ features[start:].T
             kernel[start : start + _BLOCK, start:] = stripe
@@ -120,7 +120,7 @@ class RowBatch(FitBatch):
     def _scores(self, which: Tensor, x: Tensor) -> Tensor:
         return self._pairs(x)[:, 1] + self._biases(x)[..., None]
 
-    def _evaluate(self, which: Tensor, x: Tensor) -> Point:
+    def _evaluate(self, which: Tensor, x: Tensor) -> LossPoint:
         pairs, penalty = self._pairs(x), self.penalty[which]
         loss, residual = self._loss()(self._scores(which, x), self.targets[which], self.share[which])
         loss = loss + 0.5 * penalty * (pairs[:, 0] * pairs[:, 1]).sum((1, 2))
@@ -149,7 +149,7 @@ class RowBatch(FitBatch):
 
     def _result(self, c_index: int) -> Scores:
         count, columns = len(self.batch), self.columns
-        by_row = torch.zeros(count, columns, len(self.x))
+        by_row = torch.zeros(count, columns, len(self.x), dtype=torch.float32)
         places = self.rows[:, None].expand(-1, columns, -1)
         by_row.scatter_add_(2, places, self._pairs(self.parameters)[:, 0])
         weights = (by_row.flatten(0, 1) @ self.x).view(count, columns, -1)
@@ -157,7 +157,7 @@ class RowBatch(FitBatch):
         bias = self._biases(self.parameters)
         scores = (weights.flatten(0, 1) @ self.shared.x.T).view(count, columns, -1)
         scores += (bias - (weights @ self.mean[:, :, None])[..., 0])[..., None]
-        every = torch.zeros(count, columns, len(self.used))
+        every = torch.zeros(count, columns, len(self.used), dtype=torch.float32)
         every[..., self.used] = by_row
         parameters = torch.cat([every.flatten(1), bias], 1)
         values = self._log_probabilities(scores)

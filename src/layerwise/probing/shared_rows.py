@@ -57,7 +57,9 @@ class SharedRows:
         """
         kernel = self.x @ self.x.T
         count = min(_LEADING, len(kernel))
-        basis = torch.randn(len(kernel), count, generator=torch.Generator().manual_seed(0))
+        basis = torch.randn(
+            len(kernel), count, generator=torch.Generator().manual_seed(0), dtype=kernel.dtype
+        )
         for _ in range(3):
             basis, _triangle = torch.linalg.qr(kernel @ basis)
         return basis
