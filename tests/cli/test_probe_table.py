@@ -48,9 +48,9 @@ def test_scores_and_costs_are_in_one_line_where_there_is_room() -> None:
         *("mix", "accuracy", "95%", "interval", "p", "vs", "best", "macro-F1", "compression"),
         *("cost", "parameters", "tokens/s"),
     ]
-    assert len({width(line) for line in lines[1:14]}) == 1, "aligned"
+    assert len({width(line) for line in lines[1:17]}) == 1, "aligned"
     tables = [list(group) for blank, group in itertools.groupby(lines, key=bool) if blank]
-    assert [len(table) for table in tables] == [1 + 16 + 1, 5], "candidates and chosen, then baselines"
+    assert [len(table) for table in tables] == [1 + 16, 1 + 5], "candidates, then the advice and baselines"
 
 
 def test_columns_without_values_are_left_out_and_macro_f1_is_there_once() -> None:

@@ -1,4 +1,4 @@
-"""The table of a probe on a terminal: scores of candidates and what they cost, then the baselines."""
+"""The table of a probe on a terminal: scores of candidates and what they cost, then following the advice and baselines."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -34,8 +34,8 @@ def probe_table(result: dict[str, Any], lang: str) -> list[str]:
     scores, costs = table.scores(), table.costs()
     whole = _lines([*scores, *costs[1:]])
     if max(map(width, whole)) <= COLUMNS:
-        return [*whole, *table.baselines()]
-    return [*_lines(scores), *table.baselines(), "", *_lines(costs)]
+        return [*whole, *table.others()]
+    return [*_lines(scores), *table.others(), "", *_lines(costs)]
 
 
 class _ProbeTable:
@@ -46,8 +46,7 @@ class _ProbeTable:
         self._say = partial(phrase, lang)
         candidates = result["candidates"]
         self._digits = score_digits(((c["low"], c["high"]) for c in candidates), result["rows"])
-        chosen = {"mix": self._say("probe.chosen"), **result["chosen"]}
-        self._rows: list[CandidateJson] = [*candidates, chosen]
+        self._rows: list[CandidateJson] = list(candidates)
 
     def scores(self) -> list[_TableColumn]:
         """Return the columns of scores, the names first."""
@@ -65,18 +64,19 @@ class _ProbeTable:
         """Return the columns of costs, the names first."""
         return [
             self._names(),
-            self._column("markdown.cost", lambda row: percent(row["cost"]) if "cost" in row else ""),
+            self._column("markdown.cost", lambda row: percent(row["cost"])),
             self._column("markdown.parameters", lambda row: _whole(row.get("parameters"))),
             self._column("markdown.speed", lambda row: _whole(row.get("tokens_per_s"))),
         ]
 
-    def baselines(self) -> list[str]:
-        """Return the lines of the baselines."""
-        rows = []
+    def others(self) -> list[str]:
+        """Return the lines of following the advice, and of the baselines."""
+        chosen = self._result["chosen"]
+        rows = [(self._say("probe.chosen"), self._score(chosen["score"]), self._ends(chosen))]
         for name, baseline in self._result["baselines"].items():
             label = self._say("terminal.baseline", name=text_in(name_of("baseline", name), self._lang))
             rows.append((label, self._score(baseline["score"]), self._ends(baseline)))
-        return ["", *output.table(rows, right=(1,))] if rows else []
+        return ["", *output.table(rows, right=(1,))]
 
     def _names(self) -> _TableColumn:
         names = [output.visible(short_mix(row["mix"]), 36) for row in self._rows]
@@ -109,9 +109,9 @@ class _ProbeTable:
 
 
 def _lines(columns: Sequence[_TableColumn]) -> list[str]:
-    """Return the lines of a table without empty columns, and without rows that have only a name."""
+    """Return the lines of a table without empty columns."""
     kept = [column for column in columns if any(column.cells)]
-    rows = [row for row in zip(*(column.cells for column in kept), strict=True) if any(row[1:])]
+    rows = zip(*(column.cells for column in kept), strict=True)
     return output.table(
         [[column.header for column in kept], *rows],
         right=[index for index, column in enumerate(kept) if column.is_right],
