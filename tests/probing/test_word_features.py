@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -77,17 +78,31 @@ def test_scores_are_those_of_scikit_learn_on_the_same_folds(tmp_path: Path) -> N
     result = lw.probe(
         states, task="classify", label="y", mix=[], quick=True, vectors=tmp_path / "v.txt", no_codelength=True
     )
-    design = crossed(DesignBuilder(np.arange(240), y, 3, spread=True), 1, 5, 0, [])
-    scores = []
+    number_of_text = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    groups = np.array([number_of_text[text] for text in texts])  # identical texts stay together
+    design = crossed(DesignBuilder(groups, y, 3, spread=True), 1, 5, 0, [])
+    lowest, highest = [], []
     for outer in design.outers:
         rows = np.flatnonzero(design.fits.train[outer.fit])
         cut = [(np.flatnonzero(~np.isin(rows, h)), np.flatnonzero(np.isin(rows, h))) for _, h in outer.inner]
         steps = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000, tol=1e-7))
         search = GridSearchCV(steps, {"logisticregression__C": list(CS)}, cv=cut).fit(means[rows], y[rows])
-        scores.append(search.score(means[outer.test], y[outer.test]))
-    # One row of each fold may fall on the other side of a boundary.
-    assert result.baselines["word_vectors"].score == pytest.approx(np.mean(scores), abs=1 / 48)
-    assert np.mean(scores) > 0.6, "the vectors tell the class"
+        inner = search.cv_results_["mean_test_score"]
+        # Inner fits are coarser here, so one row may fall on the other side of a boundary: any C that is then best counts.
+        near = [C for C, score in zip(CS, inner, strict=True) if score >= inner.max() - 1.5 / len(rows)]
+        scores = [
+            clone(steps)
+            .set_params(logisticregression__C=C)
+            .fit(means[rows], y[rows])
+            .score(means[outer.test], y[outer.test])
+            for C in near
+        ]
+        lowest.append(min(scores))
+        highest.append(max(scores))
+    # One row of the fold may too.
+    score = result.baselines["word_vectors"].score
+    assert np.mean(lowest) - 1 / 47 <= score <= np.mean(highest) + 1 / 47
+    assert np.mean(lowest) > 0.6, "the vectors tell the class"
     assert result.vectors is not None
     assert result.vectors["covered"] == result.vectors["words"] - 1
     assert result.vectors["source"] == str(tmp_path / "v.txt")
