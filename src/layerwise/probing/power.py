@@ -91,7 +91,7 @@ def power_note(run: ProbeRun, candidates: int, repeats: int) -> Message | None:
         more = Message("note.power.repeats", quick=argument("quick"))
     else:
         times = rows_needed(units, candidates, repeats, fixed_test=fixed_test)
-        more = Message("note.power.rows", times=fixed(times, 1))
+        more = Message("note.power.rows", times=fixed(times, 1 if times < 10 else 0))
     return Message(
         "note.power",
         difference=fixed(difference),
