@@ -25,9 +25,9 @@ from layerwise._util.threads import computing
 from layerwise.labels import metrics
 from layerwise.labels.scorers import Predicted, Scorer
 from layerwise.labels.tags import f1_of_counts, lengths, span_counts_of_codes
-from layerwise.probing.batched_solver import Fits
 from layerwise.probing.comparison import compare, estimates, retraining_weight
 from layerwise.probing.design import INNER, Design, OuterFit
+from layerwise.probing.fits import Fits
 from layerwise.probing.influence import CandidatePredictions, Influence, influence
 from layerwise.wording import Message
 

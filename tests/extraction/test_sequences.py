@@ -123,39 +123,29 @@ def test_strings_of_another_length_are_labels_of_texts(words: lw.LayerDataset, t
     assert not [note for note in result.notes if "letter" in note]
 
 
-def test_a_head_of_residues_reads_sequences_by_residues(
-    words: lw.LayerDataset, folder: Path, tmp_path: Path
-) -> None:
-    options: Any = {
-        "label": "shape",
-        "labels_from": folder / "shapes.fasta",
-        "mix": "emb",
-        "out": tmp_path / "head",
-    }
-    lw.train(words, task="classify", **options)
-    head = lw.load_head(tmp_path / "head")
-    (answer,) = head.predict(["MKTAYIAK"])
+@pytest.fixture(scope="module")
+def residue_head(words: lw.LayerDataset, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("residues") / "head"
+    lw.train(words, task="classify", label="shape", labels_from=folder / "shapes.fasta", mix="emb", out=out)
+    return out
+
+
+def test_a_head_of_residues_reads_sequences_by_residues(residue_head: Path) -> None:
+    (answer,) = lw.load_head(residue_head).predict(["MKTAYIAK"])
     assert "".join(word["label"] for word in answer["words"]) == "".join(map(SHAPES.__getitem__, "MKTAYIAK"))
     assert [(word["start"], word["end"]) for word in answer["words"]] == [(n, n + 1) for n in range(8)]
 
 
 def test_residues_are_predicted_from_fasta(
-    words: lw.LayerDataset, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    residue_head: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options: Any = {
-        "label": "shape",
-        "labels_from": folder / "shapes.fasta",
-        "mix": "emb",
-        "out": tmp_path / "head",
-    }
-    lw.train(words, task="classify", **options)
     (tmp_path / "new.faa").write_text(">q1\nMKT\nAY\n")
-    assert main(["predict", str(tmp_path / "head"), str(tmp_path / "new.faa"), "--to", "conll"]) == 0
+    assert main(["predict", str(residue_head), str(tmp_path / "new.faa"), "--to", "conll"]) == 0
     lines = capsys.readouterr().out.strip().splitlines()
     assert [line.split("\t") for line in lines if not line.startswith("#")] == [
         [residue, SHAPES[residue]] for residue in "MKTAY"
     ]
-    assert main(["predict", str(tmp_path / "head"), str(tmp_path / "new.faa")]) == 0
+    assert main(["predict", str(residue_head), str(tmp_path / "new.faa")]) == 0
     (answer,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert (answer["id"], len(answer["words"])) == ("q1", 5)
 

@@ -7,7 +7,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from layerwise.heads.solve import CS
-from layerwise.probing.batched_solver import Fits, Solver
+from layerwise.probing.batched_solver import Solver
+from layerwise.probing.fits import Fits
 
 
 def data(rows: int, width: int, classes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -11,8 +11,8 @@ from sklearn.preprocessing import StandardScaler
 from layerwise.array_types import F64
 from layerwise.heads.mixing import halves
 from layerwise.heads.solve import CS
-from layerwise.probing.batched_solver import Fits
 from layerwise.probing.candidates import _PerFitSolver, candidates, fitter
+from layerwise.probing.fits import Fits
 from planted import noise, states_of
 
 

@@ -11,9 +11,10 @@ from sklearn.preprocessing import StandardScaler
 
 from layerwise.heads.solve import CS
 from layerwise.labels.scorers import class_scorer
-from layerwise.probing.batched_solver import Fits, Scores, Solver
+from layerwise.probing.batched_solver import Solver
 from layerwise.probing.design import DesignBuilder, crossed
 from layerwise.probing.evaluate import CandidateEvaluation
+from layerwise.probing.fits import Fits, Scores
 
 Array = NDArray[np.float64]
 # As `docs/probe.md` says.

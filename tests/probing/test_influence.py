@@ -6,8 +6,8 @@ import pytest
 from layerwise.labels import metrics
 from layerwise.labels.scorers import ClassScorer, NumberScorer, Scorer, SpanScorer
 from layerwise.labels.tags import f1_of_counts
-from layerwise.probing.batched_solver import Fits
 from layerwise.probing.design import Design, OuterFit
+from layerwise.probing.fits import Fits
 from layerwise.probing.influence import CandidatePredictions, Influence, gradient, influence
 from layerwise.wording import Message
 

@@ -22,7 +22,8 @@ from layerwise.heads.solve import CS
 from layerwise.labels import metrics
 from layerwise.labels.rank_scores import auc_values, spearman_values
 from layerwise.labels.scorers import LabelsScorer, class_scorer, number_scorer
-from layerwise.probing.batched_solver import Fits, Solver
+from layerwise.probing.batched_solver import Solver
+from layerwise.probing.fits import Fits
 from layerwise.probing.influence import CandidatePredictions, influence
 from planted import noise, states_of
 

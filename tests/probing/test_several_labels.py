@@ -17,8 +17,9 @@ from layerwise import api
 from layerwise.cli.main import main
 from layerwise.errors import RequestError
 from layerwise.heads.solve import CS
-from layerwise.probing.batched_solver import Fits, Solver
+from layerwise.probing.batched_solver import Solver
 from layerwise.probing.design import DesignBuilder, crossed
+from layerwise.probing.fits import Fits
 from planted import noise, states_of, words_of
 
 NAMES = np.array(["a", "b", "c"])

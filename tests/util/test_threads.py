@@ -35,7 +35,8 @@ from layerwise.encode.load import load_encoder, load_plain_encoder
 from layerwise.errors import ModelError, RequestError
 from layerwise.heads.gradient import fit
 from layerwise.heads.loop_tasks import LoopOptions, LoopTask
-from layerwise.probing.batched_solver import Fits, Solver
+from layerwise.probing.batched_solver import Solver
+from layerwise.probing.fits import Fits
 from reference import Plain, worst
 
 TEXTS = [

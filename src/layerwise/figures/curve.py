@@ -172,7 +172,9 @@ def _best(axes: Axes, points: Sequence[_Point], best: str | None) -> None:
     ring: dict[str, Any] = {"markerfacecolor": "none", "markersize": 12, "markeredgewidth": 1.2}
     for point in points:
         if point.name == best:
-            axes.plot(point.x, point.score, "o", color="black", label=say("figure.best"), zorder=5, **ring)
+            axes.plot(
+                point.x, point.score, "o", color="black", label=say("probe.best.ring"), zorder=5, **ring
+            )
     if any(point.worse for point in points):
         axes.plot([], [], "o", color=GREY, markerfacecolor="white", markersize=5, label=say("figure.worse"))
     if any(point.dropped for point in points):

@@ -28,12 +28,11 @@ from layerwise.array_types import F32, I64
 from layerwise.heads.solve import CS
 from layerwise.probing.feature_batch import FeatureBatch
 from layerwise.probing.fit_batch import FitBatch, memory
-from layerwise.probing.fits import BeginCallback, Fits, Scores, select
+from layerwise.probing.fits import BeginCallback, Fits, Scores
 from layerwise.probing.lbfgs import EXACT
 from layerwise.probing.row_batch import RowBatch
 from layerwise.probing.shared_rows import SharedRows
 
-__all__ = ["CHOOSING", "CODING", "BeginCallback", "Fits", "Scores", "Solver", "select"]
 _ARRAYS = ("values", "mix", "weights", "parameters")
 _MAX_SCORES = 1 << 25  # how many scores a batch may have: 128 MiB
 # How many numbers a batch may keep for the optimiser, copies of the rows and kernels: 256 MiB.

@@ -12,7 +12,8 @@ from layerwise.errors import RequestError
 from layerwise.heads.mixing import halves, read_planes
 from layerwise.layers import depth, short_mix
 from layerwise.mixes import Mix, parse_mix
-from layerwise.probing.batched_solver import BeginCallback, Fits, Scores, Solver, select
+from layerwise.probing.batched_solver import Solver
+from layerwise.probing.fits import BeginCallback, Fits, Scores, select
 from layerwise.probing.lbfgs import EXACT
 from layerwise.states import Layered
 

@@ -11,7 +11,7 @@ from layerwise.array_types import I64
 from layerwise.errors import RequestError
 from layerwise.labels.folds import stratified_folds
 from layerwise.labels.labelled import Mask
-from layerwise.probing.batched_solver import Fits
+from layerwise.probing.fits import Fits
 from layerwise.wording import Message
 
 INNER = 3  # inner folds only choose C and the candidate, so a few large ones are enough

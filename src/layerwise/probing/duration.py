@@ -8,8 +8,9 @@ import numpy as np
 
 from layerwise._util.progress import duration
 from layerwise.array_types import I64
-from layerwise.probing.batched_solver import CHOOSING, select
+from layerwise.probing.batched_solver import CHOOSING
 from layerwise.probing.candidates import Candidate, Fitter, fitter, time_of
+from layerwise.probing.fits import select
 from layerwise.probing.run import ProbeRun
 from layerwise.wording import Message
 

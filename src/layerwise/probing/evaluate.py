@@ -9,9 +9,10 @@ from layerwise._util.progress import SILENT, Tracker
 from layerwise.array_types import F32, F64, I64
 from layerwise.heads.solve import CS
 from layerwise.labels.scorers import Predicted, Scorer
-from layerwise.probing.batched_solver import CHOOSING, CODING, BeginCallback, select
+from layerwise.probing.batched_solver import CHOOSING, CODING
 from layerwise.probing.candidates import Fitter
 from layerwise.probing.design import CodeBlock, Design
+from layerwise.probing.fits import BeginCallback, select
 from layerwise.probing.influence import CandidatePredictions
 
 _FIRST = 2  # position of C for the first fitted block of an online code, before which no block was fitted to choose by

@@ -18,10 +18,11 @@ from layerwise.heads.learned_mix import (
     redraw,
 )
 from layerwise.probing import stats
-from layerwise.probing.batched_solver import BeginCallback, Fits, Scores, Solver
+from layerwise.probing.batched_solver import Solver
 from layerwise.probing.candidates import Candidate, beside
 from layerwise.probing.design import Design
 from layerwise.probing.evaluate import c_of
+from layerwise.probing.fits import BeginCallback, Fits, Scores
 from layerwise.probing.problem import ProbeProblem
 from layerwise.states import Layered
 
