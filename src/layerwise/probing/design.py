@@ -171,7 +171,8 @@ def crossed(
                 outers.append(builder.unnested(~held_out, held_out, repeat))
     controlled = [(index, o.repeat + 1) for index, o in enumerate(outers) if o.repeat < len(controls)]
     orders = _orders(builder, everything, seed, codes)
-    text = Message("design.folds", repeats=repeats, folds=folds, inner=INNER)
+    key = "design.folds.repeated" if repeats > 1 else "design.folds"
+    text = Message(key, repeats=repeats, folds=folds, inner=INNER)
     return Design(builder.fits(), tuple(outers), tuple(controlled), orders, False, text)
 
 
