@@ -82,12 +82,7 @@ def base(model_folder: Callable[[str], Path]) -> Path:
 
 def off(encoder: Any, tuned: Any) -> float:
     """How far the layers of texts are off those that peft gives unmerged, at most."""
-    states = encoder.encode(TEXTS, level="token")
-    rows = [states.where(doc=doc) for doc in range(len(TEXTS))]
-    ids = [states.index["token_id"].take(own).to_pylist() for own in rows]
-    return max(
-        worst(states.stack()[:, own], tuned.states(numbers)) for own, numbers in zip(rows, ids, strict=True)
-    )
+    return float(tuned.off(encoder, TEXTS))
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -7,6 +7,7 @@ give the same layers as the adapter beside them.
 """
 
 import contextlib
+import copy
 import dataclasses
 import importlib.util
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from torch import nn
 from layerwise._util.paths import reason
 from layerwise._util.silence import silenced
 from layerwise.arguments import argument
+from layerwise.encode.adapter_experts import START, NoPlaceError, check_converted, expert_errors
 from layerwise.encode.adapter_files import WEIGHTS, Adapter
 from layerwise.encode.model_errors import first_line
 from layerwise.encode.model_file_names import ADAPTER_CONFIG
@@ -26,7 +28,6 @@ from layerwise.encode.weight_names import POOLER
 from layerwise.errors import LayerwiseError, ModelError
 
 _PIP = "pip install 'layerwise[peft]'"
-_START = "base_model.model."  # of the names of tensors that peft writes
 # The halves of models that generate text, which aren't loaded.
 _NOT_ENCODER = ("decoder.", "lm_head.")
 # float32 sums in another order; a kind that can't be merged differs by a share of the layers themselves.
@@ -43,6 +44,8 @@ class _Named(nn.Module):
     def __init__(self, model: nn.Module, name: str) -> None:
         super().__init__()
         setattr(self, name, model)
+        # peft goes by it to find out what has become of the modules of the family.
+        self.config, self.base_model_prefix = model.config, name
 
 
 def merge_adapter(model: nn.Module, adapter: Adapter, name: str) -> tuple[str, ...]:
@@ -71,8 +74,10 @@ def merge_adapter(model: nn.Module, adapter: Adapter, name: str) -> tuple[str, .
         tensors = _tensors(what, adapter)
         root, prefix = _named(model, tensors)
         config = _config(peft, what, adapter, root)
-        tuned = peft.PeftModel(root, config, autocast_adapter_dtype=False)
-        dropped = _load(peft, what, tuned, tensors, prefix)
+        with expert_errors(what, peft.__version__, root, tensors):
+            tuned = peft.PeftModel(root, config, autocast_adapter_dtype=False)
+            check_converted(what, peft.__version__, adapter, getattr(config, "target_parameters", None))
+            dropped = _load(peft, what, tuned, tensors, prefix)
         expected = _layers(model)
         tuned.eval().merge_and_unload(safe_merge=True)
         model.eval()
@@ -108,9 +113,9 @@ def _named(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> tuple[nn.Mo
     """Return the module that the names of the tensors begin in, and what the names of the encoder's tensors begin with."""
     prefix = getattr(model, "base_model_prefix", "")
     inside = prefix and prefix not in dict(model.named_children())
-    if inside and any(name.startswith(f"{_START}{prefix}.") for name in tensors):
-        return _Named(model, prefix), f"{_START}{prefix}."
-    return model, _START
+    if inside and any(name.startswith(f"{START}{prefix}.") for name in tensors):
+        return _Named(model, prefix), f"{START}{prefix}."
+    return model, START
 
 
 def _config(peft: Any, what: str, adapter: Adapter, root: nn.Module) -> Any:
@@ -131,7 +136,8 @@ def _config(peft: Any, what: str, adapter: Adapter, root: nn.Module) -> Any:
             raise ModelError(
                 f"{what}: its {ADAPTER_CONFIG} has the entry {key[:60]!r}, which peft {peft.__version__} doesn't know; {_newer()}"
             )
-    config = config_class(**{key: value for key, value in entries.items() if key in options})
+    # peft changes some of them in place.
+    config = config_class(**copy.deepcopy({key: value for key, value in entries.items() if key in options}))
     config.inference_mode = True
     if config.is_prompt_learning:
         raise _not_merged(what, adapter.kind)
@@ -159,13 +165,15 @@ def _load(
     Raises:
         ModelError: a tensor that is missing, has no place, or has another shape; the message names it.
     """
+    tensors = _of_this_version(tuned, tensors)
     places = peft.get_peft_model_state_dict(tuned, save_embedding_layers=False)
     # Many models with a head have no pooler, and the encoder alone has one, which no layer needs.
     missing = next((name for name in places if name not in tensors and POOLER not in name), None)
     if missing is not None:
-        raise ModelError(
+        raise NoPlaceError(
             f"{what}: its weights lack {missing[:200]!r}, which its {ADAPTER_CONFIG} asks for; the two files aren't of one "
-            "adapter, or the weights are cut off"
+            "adapter, or the weights are cut off",
+            missing,
         )
     # Embeddings may be saved in full beside the adapter.
     whole = {name: tensor for name, tensor in tuned.state_dict().items() if name not in places}
@@ -173,15 +181,16 @@ def _load(
     for name, tensor in tensors.items():
         place = places.get(name, whole.get(name))
         if place is None and _is_outside(name, prefix):
-            dropped.append(name.removeprefix(_START))
+            dropped.append(name.removeprefix(START))
             continue
         if place is None:
-            raise ModelError(
-                f"{what} changes {name.removeprefix(_START)[:200]!r}, which its base doesn't have; {_right_base()}"
+            raise NoPlaceError(
+                f"{what} changes {name.removeprefix(START)[:200]!r}, which its base doesn't have; {_right_base()}",
+                name,
             )
         if place.shape != tensor.shape:
             raise ModelError(
-                f"{what} has {name.removeprefix(_START)[:200]!r} of the shape {tuple(tensor.shape)}, and its base needs "
+                f"{what} has {name.removeprefix(START)[:200]!r} of the shape {tuple(tensor.shape)}, and its base needs "
                 f"{tuple(place.shape)}, so it was trained on another one; {_right_base()}"
             )
         used[name] = tensor
@@ -193,11 +202,24 @@ def _load(
     return tuple(dropped)
 
 
+def _of_this_version(tuned: Any, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors of an adapter for the modules of this version of transformers.
+
+    Before transformers 5 each expert of a mixture had modules of its own; now those of a block share their tensors.
+    """
+    from peft.utils.transformers_weight_conversion import convert_peft_adapter_state_dict_for_transformers
+
+    converted: dict[str, torch.Tensor] = convert_peft_adapter_state_dict_for_transformers(
+        tuned, tuned.peft_config["default"], dict(tensors)
+    )
+    return converted
+
+
 def _is_outside(name: str, prefix: str) -> bool:
     """Return whether a tensor belongs to a head or a decoder, by its name."""
-    if prefix != _START:
-        return name.startswith(_START) and not name.startswith(prefix)
-    return name.removeprefix(_START).startswith(_NOT_ENCODER)
+    if prefix != START:
+        return name.startswith(START) and not name.startswith(prefix)
+    return name.removeprefix(START).startswith(_NOT_ENCODER)
 
 
 def _right_base() -> str:
