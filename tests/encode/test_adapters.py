@@ -154,6 +154,55 @@ def test_adapters_of_other_families(
     assert any("of a head or decoder" in note for note in encoder.notes)
 
 
+@pytest.mark.parametrize(
+    ("kind", "settings", "task"),
+    [
+        ("LORA", {"target_modules": ["query"], "trainable_token_indices": [*range(5, 60)]}, "SEQ_CLS"),
+        ("TRAINABLE_TOKENS", {"token_indices": [*range(5, 60)]}, "TOKEN_CLS"),
+        ("LORA", {"target_modules": ["query"], "modules_to_save": ["word_embeddings", "pooler"]}, "SEQ_CLS"),
+        # One tensor for all modules, and a head: no name tells where the encoder is.
+        ("UNILORA", {"target_modules": ["query", "value"]}, "SEQ_CLS"),
+        ("VBLORA", {"target_modules": ["query"], "vector_length": 8, "num_vectors": 4}, "SEQ_CLS"),
+    ],
+    ids=["lora-and-tokens", "tokens", "embeddings-and-pooler", "shared", "shared-vectors"],
+)
+def test_what_is_tuned_beside_a_head(
+    kind: str, settings: dict[str, Any], task: str, base: Path, tmp_path: Path
+) -> None:
+    tuned = Tuned(base, tmp_path / "adapter", kind, task, **settings)
+    encoder = lw.load_encoder(base, adapter=tmp_path / "adapter", device="cpu")
+    assert off(encoder, tuned) <= TOLERANCE
+    assert off(lw.load_encoder(base, device="cpu"), tuned) > 1e-3
+    stored = any("classifier" in name for name in load_file(tuned.folder / "adapter_model.safetensors"))
+    unused = encoder.description["unused"]["tensors"]
+    assert any(name.startswith("adapter: classifier") for name in unused) == stored
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"target_modules": ["q_proj"], "trainable_token_indices": [*range(5, 200)]},
+        {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens", "lm_head"]},
+        {"target_modules": ["q_proj", "embed_tokens"], "ensure_weight_tying": True},
+    ],
+    ids=["tokens", "whole", "lora"],
+)
+def test_embeddings_that_are_the_output_too(settings: dict[str, Any], tmp_path: Path) -> None:
+    base = make_causal("llama", tmp_path / "base", tie_word_embeddings=True)
+    tuned = Tuned(base, tmp_path / "adapter", "LORA", "CAUSAL_LM", **settings)
+    assert off(lw.load_encoder(base, adapter=tmp_path / "adapter", device="cpu"), tuned) <= TOLERANCE
+    assert off(lw.load_encoder(base, device="cpu"), tuned) > 1e-3
+
+
+def test_a_part_that_peft_cannot_merge_is_refused_as_such(tmp_path: Path) -> None:
+    """A bias for modules that have none."""
+    base = make_causal("llama", tmp_path / "base")
+    Tuned(base, tmp_path / "adapter", "BEFT", "CAUSAL_LM", target_modules=["q_proj"])
+    refused(
+        "is of the kind BEFT, which can't be merged into its base; .*has no bias", base, tmp_path / "adapter"
+    )
+
+
 @pytest.fixture
 def tuned(base: Path, tmp_path: Path) -> Any:
     return Tuned(base, tmp_path / "adapter", "LORA", "SEQ_CLS", target_modules=["query", "value"], r=4)

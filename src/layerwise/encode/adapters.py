@@ -10,7 +10,7 @@ import contextlib
 import copy
 import dataclasses
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -47,6 +47,14 @@ class _Named(nn.Module):
         # peft goes by it to find out what has become of the modules of the family.
         self.config, self.base_model_prefix = model.config, name
 
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the embedding table of the tokens, as models of transformers do."""
+        embeddings: nn.Module = getattr(self, self.base_model_prefix).get_input_embeddings()
+        return embeddings
+
+    def get_output_embeddings(self) -> None:
+        """Return the output layer: there is none."""
+
 
 def merge_adapter(model: nn.Module, adapter: Adapter, name: str) -> tuple[str, ...]:
     """Merge an adapter into a model, in place.
@@ -73,11 +81,12 @@ def merge_adapter(model: nn.Module, adapter: Adapter, name: str) -> tuple[str, .
 
         tensors = _tensors(what, adapter)
         root, prefix = _named(model, tensors)
+        outside = prefix, _modules_outside(adapter, root)
         config = _config(peft, what, adapter, root)
         with expert_errors(what, peft.__version__, root, tensors):
             tuned = peft.PeftModel(root, config, autocast_adapter_dtype=False)
             check_converted(what, peft.__version__, adapter, getattr(config, "target_parameters", None))
-            dropped = _load(peft, what, tuned, tensors, prefix)
+            dropped = _load(peft, what, tuned, tensors, outside)
         expected = _layers(model)
         tuned.eval().merge_and_unload(safe_merge=True)
         model.eval()
@@ -142,10 +151,8 @@ def _config(peft: Any, what: str, adapter: Adapter, root: nn.Module) -> Any:
     if config.is_prompt_learning:
         raise _not_merged(what, adapter.kind)
     if getattr(config, "modules_to_save", None):
-        modules = [name for name, _ in root.named_modules()]
-        config.modules_to_save = [
-            part for part in config.modules_to_save if any(name.endswith(part) for name in modules)
-        ] or None
+        outside = _modules_outside(adapter, root)
+        config.modules_to_save = [part for part in config.modules_to_save if part not in outside] or None
     return config
 
 
@@ -158,7 +165,7 @@ def _load(
     what: str,
     tuned: Any,
     tensors: Mapping[str, torch.Tensor],
-    prefix: str,
+    outside: tuple[str, Sequence[str]],
 ) -> tuple[str, ...]:
     """Give a prepared model the tensors of its adapter; return the names of those that belong to a head or decoder.
 
@@ -180,7 +187,7 @@ def _load(
     dropped, used = [], {}
     for name, tensor in tensors.items():
         place = places.get(name, whole.get(name))
-        if place is None and _is_outside(name, prefix):
+        if place is None and _is_outside(name, *outside):
             dropped.append(name.removeprefix(START))
             continue
         if place is None:
@@ -215,8 +222,27 @@ def _of_this_version(tuned: Any, tensors: Mapping[str, torch.Tensor]) -> dict[st
     return converted
 
 
-def _is_outside(name: str, prefix: str) -> bool:
-    """Return whether a tensor belongs to a head or a decoder, by its name."""
+def _modules_outside(adapter: Adapter, root: nn.Module) -> list[str]:
+    """Return the modules that an adapter has in full and its base hasn't, such as heads."""
+    saved = adapter.entries.get("modules_to_save")
+    modules = [name for name, _ in root.named_modules()]
+    return [
+        part
+        for part in (saved if isinstance(saved, list) else [])
+        if not any(name.endswith(str(part)) for name in modules)
+    ]
+
+
+def _is_outside(name: str, prefix: str, modules: Sequence[str]) -> bool:
+    """Return whether a tensor belongs to a head or a decoder, by its name.
+
+    Args:
+        name: the tensor's.
+        prefix: what the names of the encoder's tensors begin with.
+        modules: those that the base doesn't have.
+    """
+    if name.removeprefix(START).startswith(tuple(f"{module}." for module in modules)):
+        return True
     if prefix != START:
         return name.startswith(START) and not name.startswith(prefix)
     return name.removeprefix(START).startswith(_NOT_ENCODER)
@@ -264,6 +290,8 @@ def _adapter_errors(what: str, kind: str) -> Iterator[None]:
     except (NotImplementedError, AttributeError) as error:
         raise ModelError(f"{_not_merged(what, kind)} ({first_line(error)})") from error
     except Exception as error:
+        if "cannot merge" in str(error):
+            raise ModelError(f"{_not_merged(what, kind)} ({first_line(error)})") from error
         if "not found in the base model" in str(error):
             raise ModelError(
                 f"{what} changes modules that its base doesn't have ({first_line(error)}); {_right_base()}"
