@@ -158,7 +158,7 @@ def test_adapters_of_other_families(
     ("kind", "settings", "task"),
     [
         ("LORA", {"target_modules": ["query"], "trainable_token_indices": [*range(5, 60)]}, "SEQ_CLS"),
-        ("TRAINABLE_TOKENS", {"token_indices": [*range(5, 60)]}, "TOKEN_CLS"),
+        ("TRAINABLE_TOKENS", {"token_indices": [*range(5, 60)]}, "SEQ_CLS"),
         ("LORA", {"target_modules": ["query"], "modules_to_save": ["word_embeddings", "pooler"]}, "SEQ_CLS"),
         # One tensor for all modules, and a head: no name tells where the encoder is.
         ("UNILORA", {"target_modules": ["query", "value"]}, "SEQ_CLS"),
@@ -396,6 +396,39 @@ def test_a_base_of_another_shape(tuned: Any, tmp_path: Path) -> None:
     refused("changes .*which its base doesn't have|modules that its base doesn't have", other, tuned.folder)
 
 
+def test_tokens_added_to_the_vocabulary_are_named(base: Path, tmp_path: Path) -> None:
+    tuned = Tuned(base, tmp_path / "adapter", target_modules=["query"])
+    path, table = tuned.folder / "adapter_model.safetensors", "embeddings.word_embeddings.weight"
+    entries = load_file(base / "model.safetensors")[table]
+    more = torch.cat([entries, entries[:3]])
+    save_file({**load_file(path), f"base_model.model.{table}": more}, path)
+    sizes = f"with {len(more)} entries and its base has {len(entries)}"
+    refused(f"an embedding table of its own {sizes}, so tokens were added", base, tuned.folder)
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_relative_base_is_seen_from_here_or_from_the_adapter(
+    here: bool, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "else/where"
+    elsewhere.mkdir(parents=True)
+    shutil.copytree(base, home / "base")
+    tuned = Tuned(base, home / "base/lora", "LORA", "SEQ_CLS", target_modules=["query"])
+    # There is a folder '..' everywhere, mostly without a model.
+    named = "base" if here else ".."
+    change(tuned.folder, base_model_name_or_path=named)
+    monkeypatch.chdir(home if here else elsewhere)
+    assert off(lw.load_encoder(tuned.folder, device="cpu"), tuned) <= TOLERANCE
+
+
+def test_the_folders_of_adapters_within_a_folder_are_named(tuned: Any, base: Path, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        shutil.copytree(tuned.folder, tmp_path / "several" / name)
+    refused(
+        "holds no adapter_config.json, .*give one of its folders, first, second", base, tmp_path / "several"
+    )
+
+
 def test_modules_that_do_not_exist(tuned: Any, base: Path) -> None:
     change(tuned.folder, target_modules=["nothing"])
     refused("changes modules that its base doesn't have .*nothing", base, tuned.folder)
@@ -433,6 +466,8 @@ def test_damaged_files(tuned: Any, base: Path, tmp_path: Path) -> None:
     refused(f"its weights lack '{name}'", base, tuned.folder)
     save_file({**tensors, name: tensors[name] * float("nan")}, path)
     refused(f"the tensor '{name}' holds numbers that are infinite or NaN", base, tuned.folder)
+    save_file({**tensors, name: tensors[name].int()}, path)
+    refused(f"the tensor '{name}' holds no floating-point numbers", base, tuned.folder)
     save_file({**tensors, "base_model.model.bert.encoder.more": tensors[name].clone()}, path)
     refused("changes 'bert.encoder.more', which its base doesn't have", base, tuned.folder)
     path.unlink()

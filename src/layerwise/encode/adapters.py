@@ -14,14 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from layerwise._util.paths import reason
 from layerwise._util.silence import silenced
-from layerwise.arguments import argument
 from layerwise.encode.adapter_experts import START, NoPlaceError, check_converted, expert_errors
-from layerwise.encode.adapter_files import WEIGHTS, Adapter
+from layerwise.encode.adapter_files import Adapter
+from layerwise.encode.adapter_tensors import check_shape, read_tensors, right_base
 from layerwise.encode.model_errors import first_line
 from layerwise.encode.model_file_names import ADAPTER_CONFIG
 from layerwise.encode.weight_names import POOLER
@@ -79,7 +78,7 @@ def merge_adapter(model: nn.Module, adapter: Adapter, name: str) -> tuple[str, .
     with _adapter_errors(what, adapter.kind), silenced(), torch.random.fork_rng(devices=[]):
         import peft
 
-        tensors = _tensors(what, adapter)
+        tensors = read_tensors(what, adapter)
         root, prefix = _named(model, tensors)
         outside = prefix, _modules_outside(adapter, root)
         config = _config(peft, what, adapter, root)
@@ -92,30 +91,6 @@ def merge_adapter(model: nn.Module, adapter: Adapter, name: str) -> tuple[str, .
         model.eval()
         _check_merged(what, adapter.kind, model, expected)
     return dropped
-
-
-def _tensors(what: str, adapter: Adapter) -> dict[str, torch.Tensor]:
-    """Return the tensors of an adapter, by name."""
-    path = adapter.folder / adapter.files.weights[0]
-    try:
-        is_safe = path.name == WEIGHTS
-        tensors = load_file(path) if is_safe else torch.load(path, map_location="cpu", weights_only=True)
-    # Errors of safetensors, and of whatever a pickle raises.
-    except Exception as error:
-        raise ModelError(
-            f"{what}: {path.name} can't be read ({first_line(error)}); fetch the adapter again"
-        ) from None
-    if not isinstance(tensors, dict) or not all(isinstance(t, torch.Tensor) for t in tensors.values()):
-        raise ModelError(
-            f"{what}: {path.name} holds something else than tensors by name; fetch the adapter again"
-        )
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise ModelError(
-                f"{what}: the tensor {name[:200]!r} holds numbers that are infinite or NaN, so it is damaged; fetch the "
-                "adapter again"
-            )
-    return tensors
 
 
 def _named(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> tuple[nn.Module, str]:
@@ -178,8 +153,8 @@ def _load(
     missing = next((name for name in places if name not in tensors and POOLER not in name), None)
     if missing is not None:
         raise NoPlaceError(
-            f"{what}: its weights lack {missing[:200]!r}, which its {ADAPTER_CONFIG} asks for; the two files aren't of one "
-            "adapter, or the weights are cut off",
+            f"{what}: its weights lack {missing[:200]!r}, which its {ADAPTER_CONFIG} asks for with this base; it was "
+            "trained on another one, or its two files aren't of one adapter",
             missing,
         )
     # Embeddings may be saved in full beside the adapter.
@@ -192,14 +167,10 @@ def _load(
             continue
         if place is None:
             raise NoPlaceError(
-                f"{what} changes {name.removeprefix(START)[:200]!r}, which its base doesn't have; {_right_base()}",
+                f"{what} changes {name.removeprefix(START)[:200]!r}, which its base doesn't have; {right_base()}",
                 name,
             )
-        if place.shape != tensor.shape:
-            raise ModelError(
-                f"{what} has {name.removeprefix(START)[:200]!r} of the shape {tuple(tensor.shape)}, and its base needs "
-                f"{tuple(place.shape)}, so it was trained on another one; {_right_base()}"
-            )
+        check_shape(what, name.removeprefix(START), tensor, place)
         used[name] = tensor
     peft.set_peft_model_state_dict(tuned, used)
     loaded = tuned.state_dict() | peft.get_peft_model_state_dict(tuned, save_embedding_layers=False)
@@ -248,10 +219,6 @@ def _is_outside(name: str, prefix: str, modules: Sequence[str]) -> bool:
     return name.removeprefix(START).startswith(_NOT_ENCODER)
 
 
-def _right_base() -> str:
-    return f"give the model that it was trained on in {argument('model')}"
-
-
 def _layers(model: nn.Module) -> list[torch.Tensor] | None:
     """Return the layers of a few tokens; None where a model isn't in float32, or takes more than tokens."""
     parameter = next(model.parameters())
@@ -294,6 +261,6 @@ def _adapter_errors(what: str, kind: str) -> Iterator[None]:
             raise ModelError(f"{_not_merged(what, kind)} ({first_line(error)})") from error
         if "not found in the base model" in str(error):
             raise ModelError(
-                f"{what} changes modules that its base doesn't have ({first_line(error)}); {_right_base()}"
+                f"{what} changes modules that its base doesn't have ({first_line(error)}); {right_base()}"
             ) from error
         raise ModelError(f"{what} can't be loaded: {reason(error)}") from error

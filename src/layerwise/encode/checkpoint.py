@@ -254,12 +254,19 @@ def _base_of(name: str, adapter: Adapter, allow_pickle: bool) -> Checkpoint:
     if adapter.base is None:
         raise ModelError(f"model {name!r} is an adapter ({adapter.kind}) that names no base; {remedy}")
     try:
-        return _find_folder(adapter.base, adapter.base_revision, allow_pickle)
+        return _find_folder(_place_of_base(adapter.base, adapter.folder), adapter.base_revision, allow_pickle)
     except ModelError as error:
         raise ModelError(
             f"model {name!r} is an adapter ({adapter.kind}) of the base {adapter.base!r:.200}, which can't be used: {error}; "
             f"or {remedy}"
         ) from None
+
+
+def _place_of_base(base: str, folder: Path) -> str:
+    """Return the base that the adapter in a folder names: a relative path is seen from here, or else from that folder."""
+    places = [Path(base).expanduser(), folder / base]
+    models = [place for place in places if any((place / file).is_file() for file in (CONFIG, MODULES))]
+    return base if not models or models[0] == places[0] else str(models[0].resolve())
 
 
 def _with_adapter(checkpoint: Checkpoint, adapter: Adapter) -> Checkpoint:
