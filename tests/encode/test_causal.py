@@ -72,6 +72,32 @@ def test_texts_of_one_length_stay_causal(family: str, causal_encoder: Callable[[
     assert worst(first[-1:, -1:], second[-1:, -1:]) > 1e-3, "the texts don't differ"
 
 
+@pytest.mark.parametrize("family", ["qwen3", "gpt_oss", "lfm2", "mamba", "bloom"])
+def test_the_side_of_padding_changes_nothing(
+    family: str, causal_encoder: Callable[[str], Any], tmp_path: Path
+) -> None:
+    """One family of each way of making batches; those of `causal_encoder` pad on the right."""
+    left = lw.load_encoder(make_causal(family, tmp_path, padding_side="left"), device="cpu")
+    assert off(left, Plain(tmp_path), SHORT) <= TOLERANCE
+    for pool in ("eos", "mean", "first"):
+        expected = causal_encoder(family).encode(SHORT, pool=pool).stack()
+        assert np.array_equal(left.encode(SHORT, pool=pool).stack(), expected)
+
+
+def test_bidirectional_gemma_is_no_decoder(tmp_path: Path) -> None:
+    """EmbeddingGemma: the architecture of Gemma 3, where each token sees those after it too."""
+    layers = ["sliding_attention", "full_attention", "sliding_attention"]
+    folder = make_causal(
+        "gemma3_text", tmp_path, begins=True, use_bidirectional_attention=True, layer_types=layers
+    )
+    encoder = lw.load_encoder(folder, device="cpu")
+    assert not encoder.causal
+    assert encoder.engine["packing"] == "packed"
+    assert off(encoder, Plain(folder), [*SHORT, *EQUAL, "word " * 30]) <= TOLERANCE
+    first, second = (encoder.encode([text], level="token").stack()[:, 0] for text in EQUAL[:2])
+    assert np.abs(first - second)[-1].max() > 1e-4, "the first token doesn't see the last"
+
+
 def test_the_last_layer_is_normed(
     causal_encoder: Callable[[str], Any], causal_folder: Callable[[str], Path]
 ) -> None:
