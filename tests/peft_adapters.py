@@ -10,6 +10,8 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
+from reference import worst
+
 MAKERS = {
     "SEQ_CLS": transformers.AutoModelForSequenceClassification,
     "TOKEN_CLS": transformers.AutoModelForTokenClassification,
@@ -50,3 +52,13 @@ class Tuned:
         with torch.no_grad():
             out = model(input_ids=torch.tensor([ids]), output_hidden_states=True)
         return np.stack([state[0].double().numpy() for state in out.hidden_states])
+
+    def off(self, encoder: Any, texts: list[str]) -> float:
+        """How far the layers of texts are off those that peft gives unmerged, at most."""
+        states = encoder.encode(texts, level="token")
+        rows = [states.where(doc=doc) for doc in range(len(texts))]
+        ids = [states.index["token_id"].take(own).to_pylist() for own in rows]
+        return max(
+            worst(states.stack()[:, own], self.states(numbers))
+            for own, numbers in zip(rows, ids, strict=True)
+        )

@@ -234,7 +234,19 @@ class PromptOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShowOptions(PromptOptions, RowOptions, LoadOptions, ModelOptions):
+class WordOptions:
+    """What a word is."""
+
+    word_split: str | None = option(
+        None,
+        "what a word of raw text is; chars: each character, as residues of proteins and bases of DNA (default: chars for "
+        "FASTA, else a run of letters and digits)",
+        choices=WORD_SPLITS,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowOptions(WordOptions, PromptOptions, RowOptions, LoadOptions, ModelOptions):
     """Which layers of one text are shown."""
 
     layers: LayerSpec = option("all", _LAYERS, metavar="LAYERS")
@@ -299,7 +311,7 @@ class BatchOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodeOptions(PromptOptions, BatchOptions, RowOptions):
+class EncodeOptions(WordOptions, PromptOptions, BatchOptions, RowOptions):
     """How each text is encoded, and which layers are kept."""
 
     layers: LayerSpec = option("all", _LAYERS, metavar="LAYERS")
@@ -320,12 +332,6 @@ class EncodeOptions(PromptOptions, BatchOptions, RowOptions):
         "largest number of tokens that the model reads at once, special tokens included (default: the limit of the model)",
         metavar="N",
         kind="integer",
-    )
-    word_split: str | None = option(
-        None,
-        "what a word of raw text is; chars: each character, as residues of proteins and bases of DNA (default: chars for "
-        "FASTA, else a run of letters and digits)",
-        choices=WORD_SPLITS,
     )
 
 
@@ -606,6 +612,7 @@ __all__ = [
     "StoredModelOptions",
     "TrainOptions",
     "VerifyOptions",
+    "WordOptions",
     "WorkerOptions",
     "check_types",
     "option",

@@ -217,6 +217,7 @@ def test_torch_is_not_needed_for(code: str) -> None:
         (["show", "hi", "--numbers", "-3"], "'-3' is not a whole number of 0 or more"),
         (["verify", "d", "--sample", "-1"], "'-1' is not a whole number of 0 or more"),
         (["extract", "a.txt", "--out", ""], "--out: '' is empty"),
+        (["show", "hi", "--word-split", "letters"], "--word-split 'letters' doesn't exist; choose one of"),
         (["show", "hi", "--model", ""], "--model: '' is empty"),
         (["info", ""], "'' is empty"),
     ],
@@ -259,6 +260,14 @@ def test_show_goes_by_tokens(run: Run, tiny: list[str]) -> None:
     assert (tokens[0], tokens[-1]) == ("(special)", "(special)")
     assert "".join(tokens[1:-1]) == "aword"
     assert {row["layer"] for row in got.json["rows"]} == {"emb", "3"}
+
+
+def test_show_goes_by_letters(run: Run, tiny: list[str], encoder_of: Callable[[str], Any]) -> None:
+    options = ["--level", "word", "--layers", "2", "--word-split", "chars", "--json"]
+    rows = json.loads(run("show", "MKW VT", *options, *tiny).out)["rows"]
+    assert [row["text"] for row in rows] == [*"MKWVT"]
+    states = encoder_of("bert").encode(["MKW VT"], "2", "word", word_split="chars")
+    assert np.allclose([row["vector"] for row in rows], states.layer("2"), atol=1e-6)
 
 
 def test_show_with_the_real_model(run: Run) -> None:

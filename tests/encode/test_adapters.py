@@ -82,12 +82,7 @@ def base(model_folder: Callable[[str], Path]) -> Path:
 
 def off(encoder: Any, tuned: Any) -> float:
     """How far the layers of texts are off those that peft gives unmerged, at most."""
-    states = encoder.encode(TEXTS, level="token")
-    rows = [states.where(doc=doc) for doc in range(len(TEXTS))]
-    ids = [states.index["token_id"].take(own).to_pylist() for own in rows]
-    return max(
-        worst(states.stack()[:, own], tuned.states(numbers)) for own, numbers in zip(rows, ids, strict=True)
-    )
+    return float(tuned.off(encoder, TEXTS))
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -157,6 +152,55 @@ def test_adapters_of_other_families(
     dropped = [name for name in encoder.description["unused"]["tensors"] if name.startswith("adapter: ")]
     assert dropped, "an adapter of a model with a head or decoder, of which nothing was dropped"
     assert any("of a head or decoder" in note for note in encoder.notes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "task"),
+    [
+        ("LORA", {"target_modules": ["query"], "trainable_token_indices": [*range(5, 60)]}, "SEQ_CLS"),
+        ("TRAINABLE_TOKENS", {"token_indices": [*range(5, 60)]}, "SEQ_CLS"),
+        ("LORA", {"target_modules": ["query"], "modules_to_save": ["word_embeddings", "pooler"]}, "SEQ_CLS"),
+        # One tensor for all modules, and a head: no name tells where the encoder is.
+        ("UNILORA", {"target_modules": ["query", "value"]}, "SEQ_CLS"),
+        ("VBLORA", {"target_modules": ["query"], "vector_length": 8, "num_vectors": 4}, "SEQ_CLS"),
+    ],
+    ids=["lora-and-tokens", "tokens", "embeddings-and-pooler", "shared", "shared-vectors"],
+)
+def test_what_is_tuned_beside_a_head(
+    kind: str, settings: dict[str, Any], task: str, base: Path, tmp_path: Path
+) -> None:
+    tuned = Tuned(base, tmp_path / "adapter", kind, task, **settings)
+    encoder = lw.load_encoder(base, adapter=tmp_path / "adapter", device="cpu")
+    assert off(encoder, tuned) <= TOLERANCE
+    assert off(lw.load_encoder(base, device="cpu"), tuned) > 1e-3
+    stored = any("classifier" in name for name in load_file(tuned.folder / "adapter_model.safetensors"))
+    unused = encoder.description["unused"]["tensors"]
+    assert any(name.startswith("adapter: classifier") for name in unused) == stored
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"target_modules": ["q_proj"], "trainable_token_indices": [*range(5, 200)]},
+        {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens", "lm_head"]},
+        {"target_modules": ["q_proj", "embed_tokens"], "ensure_weight_tying": True},
+    ],
+    ids=["tokens", "whole", "lora"],
+)
+def test_embeddings_that_are_the_output_too(settings: dict[str, Any], tmp_path: Path) -> None:
+    base = make_causal("llama", tmp_path / "base", tie_word_embeddings=True)
+    tuned = Tuned(base, tmp_path / "adapter", "LORA", "CAUSAL_LM", **settings)
+    assert off(lw.load_encoder(base, adapter=tmp_path / "adapter", device="cpu"), tuned) <= TOLERANCE
+    assert off(lw.load_encoder(base, device="cpu"), tuned) > 1e-3
+
+
+def test_a_part_that_peft_cannot_merge_is_refused_as_such(tmp_path: Path) -> None:
+    """A bias for modules that have none."""
+    base = make_causal("llama", tmp_path / "base")
+    Tuned(base, tmp_path / "adapter", "BEFT", "CAUSAL_LM", target_modules=["q_proj"])
+    refused(
+        "is of the kind BEFT, which can't be merged into its base; .*has no bias", base, tmp_path / "adapter"
+    )
 
 
 @pytest.fixture
@@ -352,6 +396,39 @@ def test_a_base_of_another_shape(tuned: Any, tmp_path: Path) -> None:
     refused("changes .*which its base doesn't have|modules that its base doesn't have", other, tuned.folder)
 
 
+def test_tokens_added_to_the_vocabulary_are_named(base: Path, tmp_path: Path) -> None:
+    tuned = Tuned(base, tmp_path / "adapter", target_modules=["query"])
+    path, table = tuned.folder / "adapter_model.safetensors", "embeddings.word_embeddings.weight"
+    entries = load_file(base / "model.safetensors")[table]
+    more = torch.cat([entries, entries[:3]])
+    save_file({**load_file(path), f"base_model.model.{table}": more}, path)
+    sizes = f"with {len(more)} entries and its base has {len(entries)}"
+    refused(f"an embedding table of its own {sizes}, so tokens were added", base, tuned.folder)
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_relative_base_is_seen_from_here_or_from_the_adapter(
+    here: bool, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "else/where"
+    elsewhere.mkdir(parents=True)
+    shutil.copytree(base, home / "base")
+    tuned = Tuned(base, home / "base/lora", "LORA", "SEQ_CLS", target_modules=["query"])
+    # There is a folder '..' everywhere, mostly without a model.
+    named = "base" if here else ".."
+    change(tuned.folder, base_model_name_or_path=named)
+    monkeypatch.chdir(home if here else elsewhere)
+    assert off(lw.load_encoder(tuned.folder, device="cpu"), tuned) <= TOLERANCE
+
+
+def test_the_folders_of_adapters_within_a_folder_are_named(tuned: Any, base: Path, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        shutil.copytree(tuned.folder, tmp_path / "several" / name)
+    refused(
+        "holds no adapter_config.json, .*give one of its folders, first, second", base, tmp_path / "several"
+    )
+
+
 def test_modules_that_do_not_exist(tuned: Any, base: Path) -> None:
     change(tuned.folder, target_modules=["nothing"])
     refused("changes modules that its base doesn't have .*nothing", base, tuned.folder)
@@ -389,6 +466,8 @@ def test_damaged_files(tuned: Any, base: Path, tmp_path: Path) -> None:
     refused(f"its weights lack '{name}'", base, tuned.folder)
     save_file({**tensors, name: tensors[name] * float("nan")}, path)
     refused(f"the tensor '{name}' holds numbers that are infinite or NaN", base, tuned.folder)
+    save_file({**tensors, name: tensors[name].int()}, path)
+    refused(f"the tensor '{name}' holds no floating-point numbers", base, tuned.folder)
     save_file({**tensors, "base_model.model.bert.encoder.more": tensors[name].clone()}, path)
     refused("changes 'bert.encoder.more', which its base doesn't have", base, tuned.folder)
     path.unlink()

@@ -3,6 +3,7 @@
 import functools
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 import layerwise as lw
-from causal_models import CAUSAL, make_causal
+from causal_models import CAUSAL, decoder_tokenizer, make_causal
 from conftest import CORPUS
 from layerwise.encode import attention, int8
 from layerwise.encode.compare import Comparison
@@ -69,6 +70,32 @@ def test_texts_of_one_length_stay_causal(family: str, causal_encoder: Callable[[
     assert worst(first[:, :shared], prefix) <= TOLERANCE
     assert worst(first[-1:, -1:], third[-1:, -1:]) > 1e-3, "the last token doesn't see the first"
     assert worst(first[-1:, -1:], second[-1:, -1:]) > 1e-3, "the texts don't differ"
+
+
+@pytest.mark.parametrize("family", ["qwen3", "gpt_oss", "lfm2", "mamba", "bloom"])
+def test_the_side_of_padding_changes_nothing(
+    family: str, causal_encoder: Callable[[str], Any], tmp_path: Path
+) -> None:
+    """One family of each way of making batches; those of `causal_encoder` pad on the right."""
+    left = lw.load_encoder(make_causal(family, tmp_path, padding_side="left"), device="cpu")
+    assert off(left, Plain(tmp_path), SHORT) <= TOLERANCE
+    for pool in ("eos", "mean", "first"):
+        expected = causal_encoder(family).encode(SHORT, pool=pool).stack()
+        assert np.array_equal(left.encode(SHORT, pool=pool).stack(), expected)
+
+
+def test_bidirectional_gemma_is_no_decoder(tmp_path: Path) -> None:
+    """EmbeddingGemma: the architecture of Gemma 3, where each token sees those after it too."""
+    layers = ["sliding_attention", "full_attention", "sliding_attention"]
+    folder = make_causal(
+        "gemma3_text", tmp_path, begins=True, use_bidirectional_attention=True, layer_types=layers
+    )
+    encoder = lw.load_encoder(folder, device="cpu")
+    assert not encoder.causal
+    assert encoder.engine["packing"] == "packed"
+    assert off(encoder, Plain(folder), [*SHORT, *EQUAL, "word " * 30]) <= TOLERANCE
+    first, second = (encoder.encode([text], level="token").stack()[:, 0] for text in EQUAL[:2])
+    assert np.abs(first - second)[-1].max() > 1e-4, "the first token doesn't see the last"
 
 
 def test_the_last_layer_is_normed(
@@ -165,17 +192,23 @@ def test_an_empty_text_has_a_token_without_an_unknown_token(causal_encoder: Call
     assert np.isfinite(states.stack()).all()
 
 
-def test_the_classification_token_is_refused(tmp_path: Path) -> None:
-    folder = make_causal("llama", tmp_path, begins=True)
+@pytest.mark.parametrize("family", CAUSAL)
+def test_the_classification_token_is_refused(
+    family: str, causal_folder: Callable[[str], Path], causal_encoder: Callable[[str], Any], tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError, match="needs a classification token"):
+        causal_encoder(family).encode(["a"], pool="cls")
+    folder = tmp_path / family
+    shutil.copytree(causal_folder(family), folder)
+    decoder_tokenizer(begins=True).save_pretrained(folder)
     path = folder / "tokenizer_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"cls_token": "[CLS]"}))
     encoder = lw.load_encoder(folder, device="cpu")
+    assert encoder.causal
     with pytest.raises(
         RequestError, match="'cls' takes the first token, .* knows nothing of the text; use eos or mean"
     ):
         encoder.encode(["a"], pool="cls")
-    with pytest.raises(RequestError, match="needs a classification token"):
-        lw.load_encoder(make_causal("qwen3", tmp_path / "other"), device="cpu").encode(["a"], pool="cls")
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen3", "gemma3_text", "mixtral", "falcon_h1"])
@@ -207,19 +240,50 @@ def test_int8_with_too_large_an_error_is_refused(causal_folder: Callable[[str], 
         lw.load_encoder(causal_folder("mamba"), device="cpu", precision="int8")
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma3_text", "gpt2"])
+# Blocks of convolutions and recurrences have no attention; here that is the second of three.
+HYBRIDS = ("lfm2", "qwen3_next", "jamba")
+WITHOUT_MAPS = ("gpt_oss", "mamba")
+
+
+@pytest.mark.parametrize("family", [family for family in CAUSAL if family not in WITHOUT_MAPS])
 def test_attention_maps(
     family: str, causal_folder: Callable[[str], Path], causal_encoder: Callable[[str], Any]
 ) -> None:
     from transformers import AutoModel
 
-    maps = causal_encoder(family).attention(SHORT[0])
+    encoder = causal_encoder(family)
+    maps = encoder.attention(SHORT[0])
     model = AutoModel.from_pretrained(causal_folder(family), attn_implementation="eager").eval()
     ids = torch.tensor([Plain(causal_folder(family)).raw(SHORT[0])["input_ids"]])
     with torch.inference_mode():
-        expected = torch.stack(model(ids, output_attentions=True).attentions)[:, 0].numpy()
-    assert maps == pytest.approx(expected, abs=1e-5)
-    assert not np.triu(maps, 1).any(), "a token attends to a later one"
+        attentions = model(ids, output_attentions=True).attentions
+    expected = [block[0].numpy() for block in attentions if block is not None]
+    assert len(maps) == encoder.blocks == 3
+    blocks = [1] if family in HYBRIDS else [0, 1, 2]
+    assert maps[blocks] == pytest.approx(np.stack(expected), abs=1e-5)
+    assert np.isnan(np.delete(maps, blocks, axis=0)).all()
+    assert not np.triu(maps[blocks], 1).any(), "a token attends to a later one"
+
+
+@pytest.mark.parametrize("family", WITHOUT_MAPS)
+def test_families_without_attention_maps(family: str, causal_encoder: Callable[[str], Any]) -> None:
+    with pytest.raises(ModelError, match="gives no attention maps"):
+        causal_encoder(family).attention("a b")
+
+
+@pytest.mark.parametrize("family", ["lfm2", "llama"])
+def test_the_page_names_the_blocks_with_attention(
+    family: str, causal_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    from pages import held
+
+    (tmp_path / "texts.txt").write_text("a few words\nand more of them\n" * 3)
+    data = lw.extract(
+        tmp_path / "texts.txt", tmp_path / "data", model=causal_folder(family), level="token", device="cpu"
+    )
+    lw.report(data, out=tmp_path / "page.html", points=10, texts=[0], attention=True)
+    content, _ = held((tmp_path / "page.html").read_text())
+    assert content["tokens"][0]["attention_layers"] == (["2"] if family == "lfm2" else ["1", "2", "3"])
 
 
 def test_sinks_are_caught_by_the_comparison(

@@ -2,6 +2,9 @@
 
 import functools
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -442,20 +445,22 @@ def test_the_largest_prompt_leaves_one_token(encoder_of: Callable[[str], Any]) -
     ]
 
 
-@pytest.mark.slow
-def test_e5_small_is_what_sentence_transformers_makes_of_it(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
+def make_e5(folder: Path) -> Path:
     script = SHARED / "tools/e5_small.py"
     if not script.is_file():
         pytest.skip(f"{script} isn't here")
-    folder = tmp_path / "e5"
     made = subprocess.run(
         [sys.executable, str(script), str(folder)], capture_output=True, text=True, check=False
     )
     if made.returncode:
         pytest.skip(f"{script} can't fetch the model: {made.stderr.strip()[-300:]}")
+    return folder
+
+
+@pytest.mark.slow
+def test_e5_small_is_what_sentence_transformers_makes_of_it(tmp_path: Path) -> None:
+    made_before = os.environ.get("LAYERWISE_TEST_E5")  # the folder of a model that is made already
+    folder = Path(made_before) if made_before else make_e5(tmp_path / "e5")
     encoder = lw.load_encoder(folder, device="cpu")
     assert encoder.prompts == {"query": "query: ", "passage": "passage: "}
     assert (encoder.default_pool, encoder.blocks, encoder.checkpoint.not_applied) == (

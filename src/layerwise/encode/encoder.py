@@ -341,7 +341,8 @@ class Encoder:
 
         The token of each row attends to the tokens of the columns; each row sums to 1. The tokens are those of level
         `token`, special ones included. A text that is longer than the model takes at once is truncated. With a prompt
-        a row sums to less than 1: the rest is the attention to the tokens of the prompt.
+        a row sums to less than 1: the rest is the attention to the tokens of the prompt. A block without attention, such
+        as a convolution or a recurrence, has NaN.
 
         Args:
             text: a string, or a list of words.
@@ -359,7 +360,9 @@ class Encoder:
         if maps is None:
             raise ModelError(f"model {self.checkpoint.name!r} ({self.family}) gives no attention maps")
         rows = shard.plan.whole.all.tokens
-        return np.stack([block.numpy()[:, rows][:, :, rows] for block in maps])
+        of_blocks = {number: block.numpy()[:, rows][:, :, rows] for number, block in maps.items()}
+        none = np.full_like(next(iter(of_blocks.values())), np.nan)
+        return np.stack([of_blocks.get(number, none) for number in range(self.blocks)])
 
     def plan(
         self,

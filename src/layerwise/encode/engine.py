@@ -105,7 +105,7 @@ class Engine:
             self.leaves = self.leaves and comparison.agrees_after_leaving(self, COMPUTED["int8"])
         self._is_stateful = self._was_changed
 
-    def attention(self, sequences: Sequences) -> list[torch.Tensor] | None:
+    def attention(self, sequences: Sequences) -> dict[int, torch.Tensor] | None:
         """Return each block's attention in the one window of `sequences`; see `forwards.attention_maps`."""
         types = sequences.types[0] if sequences.types is not None else None
         with self._copy_lock:
@@ -115,7 +115,7 @@ class Engine:
             # Such a model must be adapted to a text of this length before the forward that returns the maps.
             if self._is_stateful and self._eager is not None:
                 forwards.adapt_to_text(self._eager, sequences.ids[0])
-            return forwards.attention_maps(self._eager, sequences.ids[0], types)
+            return forwards.attention_maps(self._eager, sequences.ids[0], types, self.blocks)
 
     def batches(self, sequences: Sequences, budget: int) -> list[Batch]:
         """Return which windows go through the model together, at most `budget` tokens each; see `batches`."""

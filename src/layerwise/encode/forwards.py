@@ -1,6 +1,7 @@
 """Plain forwards of one text by an unchanged model of transformers: the reference for all faster ways."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -77,28 +78,60 @@ def _layers(outputs: Any, ids: I64) -> Layers:
 
 
 @torch.inference_mode()
-def attention_maps(model: nn.Module | None, ids: I64, type_ids: I64 | None) -> list[torch.Tensor] | None:
-    """Return each block's attention in one text, (heads, tokens, tokens) in float32 on the CPU.
+def attention_maps(
+    model: nn.Module | None, ids: I64, type_ids: I64 | None, blocks: int
+) -> dict[int, torch.Tensor] | None:
+    """Return each block's attention in one text, (heads, tokens, tokens) in float32 on the CPU, by its number from 0.
+
+    A block without attention, such as a convolution or a recurrence, isn't among them.
 
     Args:
         model: an `hf.eager_copy`.
         ids, type_ids: the numbers of the tokens and of their segments.
+        blocks: the number of blocks of the model.
 
     Returns:
         None for a family that gives no complete attention.
     """
     if model is None:
         return None
+    outputs: list[tuple[str, Any]] = []
+    hooks = [module.register_forward_hook(_recorded(name, outputs)) for name, module in model.named_modules()]
     try:
-        maps = model(**_inputs(model, ids, type_ids), output_attentions=True).attentions
+        maps = model(**_inputs(model, ids, type_ids), output_attentions=True).attentions or ()
     except (ValueError, TypeError, AttributeError):
         return None
-    if not maps or any(block is None or block.shape[2:] != (len(ids), len(ids)) for block in maps):
+    finally:
+        for hook in hooks:
+            hook.remove()
+    numbers = range(blocks) if len(maps) == blocks else _blocks_of(maps, outputs)
+    maps_of_blocks = {
+        number: block for number, block in zip(numbers, maps, strict=False) if block is not None
+    }
+    is_whole = len(maps_of_blocks) == sum(block is not None for block in maps)
+    shapes_fit = all(block.shape[2:] == (len(ids), len(ids)) for block in maps_of_blocks.values())
+    if not maps_of_blocks or not is_whole or not shapes_fit:
         return None
-    maps = [block[0].float().cpu() for block in maps]
+    on_cpu = {number: block[0].float().cpu() for number, block in maps_of_blocks.items()}
     # Families with sparse attention give it in other shapes, or with gaps: the rows don't sum to 1.
-    complete = all(bool(((block.sum(-1) - 1).abs() < _SUM_ERROR).all()) for block in maps)
-    return maps if complete else None
+    complete = all(bool(((block.sum(-1) - 1).abs() < _SUM_ERROR).all()) for block in on_cpu.values())
+    return on_cpu if complete else None
+
+
+def _recorded(name: str, outputs: list[tuple[str, Any]]) -> Callable[..., None]:
+    """Return a hook that adds the tensors that a module returns, with its name, to `outputs`."""
+
+    def record(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        outputs.extend((name, part) for part in (output if isinstance(output, tuple) else ()))
+
+    return record
+
+
+def _blocks_of(maps: Sequence[Any], outputs: Sequence[tuple[str, Any]]) -> list[int]:
+    """Return the numbers of the blocks that made attention maps: the first number in the name of the module of each."""
+    names = [next((name for name, part in outputs if part is block), "") for block in maps]
+    matches = [re.search(r"\.(\d+)\.", f".{name}.") for name in names]
+    return [int(match[1]) for match in matches if match is not None]
 
 
 @torch.inference_mode()

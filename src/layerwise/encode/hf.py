@@ -49,7 +49,7 @@ from layerwise.encode.python_tokenizers import PythonBackend
 from layerwise.encode.recipe import read_object
 from layerwise.encode.size_checks import check_sizes_of_weights
 from layerwise.encode.tensorflow.weights import read_weights
-from layerwise.encode.tokenizer_checks import casing_notes, check_tokens, mismatch_notes
+from layerwise.encode.tokenizer_checks import casing_notes, check_tokens, mismatch_notes, vocabulary_notes
 from layerwise.encode.weight_names import POOLER, unused_names
 from layerwise.errors import ModelError
 from layerwise.wording import Message
@@ -134,17 +134,19 @@ def load(
         model = model.to(device).eval().requires_grad_(False)
         table = position_table(model)
         padding_idx = None if table is None else table.padding_idx
+        entries = vocabulary_size(checkpoint, model, backend)
         return Loaded(
             model,
             config,
             tokenizer,
             backend,
             max_length(checkpoint, config, tokenizer, table),
-            vocabulary_size(checkpoint, model, backend),
+            entries,
             padding_idx,
             unused,
             casing_notes(checkpoint, backend)
             + mismatch_notes(config, tokenizer, padding_idx)
+            + vocabulary_notes(checkpoint, backend, entries)
             + _projection_notes(checkpoint, unused)
             + head_notes(checkpoint.name, unused),
         )

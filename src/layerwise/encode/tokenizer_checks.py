@@ -75,3 +75,19 @@ def mismatch_notes(config: Any, tokenizer: Any, padding_idx: int | None) -> tupl
         for role, (of_tokenizer, of_model) in pairs.items()
         if of_tokenizer is not None and of_model is not None and of_tokenizer != of_model
     )
+
+
+def vocabulary_notes(checkpoint: Checkpoint, backend: Any, entries: int) -> tuple[str, ...]:
+    """Return a note where the vocabulary beside weights of TensorFlow is smaller than the embedding table.
+
+    Those of Google's releases have equal sizes. Other tables are often padded, so that their size says nothing.
+
+    Args:
+        checkpoint: the model.
+        backend: its tokenizer of the `tokenizers` library.
+        entries: the number of entries of the table.
+    """
+    tokens = len(backend.get_vocab(with_added_tokens=True))
+    if tokens >= entries or not checkpoint.files.of_tensorflow:
+        return ()
+    return (Message("note.model.vocabulary", model=repr(checkpoint.name), tokens=tokens, entries=entries),)

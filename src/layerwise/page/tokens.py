@@ -121,9 +121,11 @@ def _text_entry(
     if most:
         text_or_words = example.words if example.words is not None else example.text
         maps = encoder.attention(text_or_words, prompt=dataset.manifest.settings.prompt or "")
+        blocks = np.flatnonzero(~np.isnan(maps[:, 0, 0, 0]))
+        maps = maps[blocks]
         side = min(MOST, max(_LEAST, math.isqrt(most // (maps.shape[0] * maps.shape[1]))))
         entry["attention"] = np.round(maps[:, :, :side, :side] * 255).astype(np.uint8)
-        entry["attention_layers"] = [str(block + 1) for block in range(len(maps))]
+        entry["attention_layers"] = [str(block + 1) for block in blocks]
     return entry
 
 
