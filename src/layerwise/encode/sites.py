@@ -173,7 +173,7 @@ def _attention(block: _Block) -> tuple[_Event, int] | None:
 def _feed_forward(block: _Block, position: int) -> _Event | None:
     """Return the output that completes the block, given the place of the sum with the output of attention."""
     total, later = block.events[position].hidden, block.events[position:]
-    streams = [total, *_outputs_of(later, total)]
+    streams = [total, *(stream for stream in _outputs_of(later, total) if stream.shape == total.shape)]
     ends = [block.after, *_inputs_to(later, block.after)]
     for event in later:
         if event.is_input or event.hidden.shape != total.shape:
