@@ -43,8 +43,11 @@ def site(name: str) -> str | None:
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """Return layers in the order of a dataset: `emb`, then block by block `value.k`, `attention.k`, `mlp.k`, `k`."""
-    ranks = {**{name: rank for rank, name in enumerate(SITES)}, None: len(SITES)}
-    return tuple(sorted(names, key=lambda name: (depth(name), ranks[site(name)])))
+    return tuple(sorted(names, key=lambda name: (depth(name), _rank(site(name)))))
+
+
+def _rank(site_name: str | None) -> int:
+    return len(SITES) if site_name is None else SITES.index(site_name)
 
 
 def is_layer_of(name: str, blocks: int) -> bool:

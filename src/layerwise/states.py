@@ -256,8 +256,8 @@ class Layered(ABC):
 
         Raises:
             RequestError: a broken mix string, a layer that isn't stored, layers of unequal width that aren't
-                concatenated, `learned`, which needs a head, or statistics that lack a layer; vectors in memory that aren't finite; a head of several tasks without
-                `task`; `hidden` for a linear head.
+                concatenated, `learned`, which needs a head, or statistics that lack a layer; vectors in memory that
+                aren't finite; a head of several tasks without `task`; `hidden` for a linear head.
             HeadError: a head that was trained on rows of another model, level or pool.
             DatasetError: vectors on disk that aren't finite.
         """

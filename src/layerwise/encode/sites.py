@@ -80,9 +80,7 @@ def find_sites(model: nn.Module, taps: Sequence[Tap] | None, run: Run, ids: I64)
     if taps is None:
         return FoundSites({}, {0: "its layers aren't the outputs of modules"})
     try:
-        several, single = (
-            _blocks(_record(model, run, text), taps) for text in (ids, ids[:1])
-        )
+        several, single = (_blocks(_record(model, run, text), taps) for text in (ids, ids[:1]))
     except MODEL_CODE_ERRORS:
         return FoundSites({}, {0: "it doesn't run on a text of one token"})
     found: dict[str, SiteTap] = {}
