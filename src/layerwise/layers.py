@@ -50,6 +50,16 @@ def _rank(site_name: str | None) -> int:
     return len(SITES) if site_name is None else SITES.index(site_name)
 
 
+def along_depth(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the layers that can be followed from block to block: `emb` and outputs, else the sites of the first kind.
+
+    >>> along_depth(("emb", "value.1", "1", "value.2", "2")), along_depth(("value.1", "mlp.1", "value.2"))
+    (('emb', '1', '2'), ('value.1', 'value.2'))
+    """
+    layers = tuple(name for name in names if site(name) is None)
+    return layers or tuple(name for name in names if site(name) == site(names[0]))
+
+
 def is_layer_of(name: str, blocks: int) -> bool:
     """Return whether a string is the name of a layer or site of a model with `blocks` blocks."""
     prefix, dot, number = name.rpartition(".")

@@ -162,11 +162,19 @@ def parse_mix(
     try:
         layers = select_layers(layers_text, blocks, stored, single=not match)
         mix = Mix(how, layers, *_options(options, how, len(layers)))
-        if widths is not None:
-            mix.out_width(widths)
     except RequestError as error:
         raise _refuse(mix_string, str(error), how, available) from None
+    if widths is not None:
+        _check_widths(mix_string, mix, widths)
     return mix
+
+
+def _check_widths(mix_string: str, mix: Mix, widths: Widths) -> None:
+    try:
+        mix.out_width(widths)
+    except RequestError as error:
+        example = f"concat({','.join(mix.layers)})"
+        raise RequestError(f"{argument('mix')} {mix_string!r}: {error}; for example {example}") from None
 
 
 def looks_like_mix(text: str) -> bool:

@@ -30,7 +30,7 @@ from layerwise.mixes import (
     refuse_learned,
 )
 from layerwise.row_selection import Rows, matches, odd_row, row_blocks, select_rows
-from layerwise.widths import common_width
+from layerwise.widths import common_width, shown_width
 
 if TYPE_CHECKING:
     import torch
@@ -351,7 +351,7 @@ class Layered(ABC):
         return resolve_layers(number, self.blocks, self.layers, single=True, name="layer")[0]
 
     def __repr__(self) -> str:
-        shape = f"{self.rows:,} rows × {len(self.layers)} layers ({', '.join(self.layers)}) × {self.width}"
+        shape = f"{self.rows:,} rows × {len(self.layers)} layers ({', '.join(self.layers)}) × {shown_width(self.widths)}"
         pool = f", pool {self.pool}" if self.pool else ""
         return f"<{type(self).__name__} {shape}, level {self.level}{pool}>"
 

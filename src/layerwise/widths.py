@@ -13,6 +13,12 @@ def width_of(widths: Widths, name: str) -> int:
     return widths if isinstance(widths, int) else widths[name]
 
 
+def shown_width(widths: Widths) -> str:
+    """Return the widths of layers for people: `384`, or `16 to 32` where they differ."""
+    several = {widths} if isinstance(widths, int) else set(widths.values())
+    return str(max(several)) if len(several) == 1 else f"{min(several)} to {max(several)}"
+
+
 def common_width(widths: Widths, names: Iterable[str]) -> int:
     """Return the one number of dimensions that some layers have.
 
@@ -26,5 +32,5 @@ def common_width(widths: Widths, names: Iterable[str]) -> int:
         return next(iter(first_names))
     unequal = ", ".join(f"{name} has {width}" for width, name in first_names.items())
     raise RequestError(
-        f"the layers have vectors of unequal width ({unequal}); choose layers of one width, or concat(…)"
+        f"the layers have vectors of unequal width ({unequal}); choose layers of one width, or concatenate them"
     )

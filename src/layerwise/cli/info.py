@@ -59,6 +59,7 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
             "layers",
             f"{', '.join(facts['layers'])} ({output.size(facts['bytes_per_layer'])} each; last {model['last_layer']})",
         ),
+        *_widths(facts),
         (
             "rows",
             f"{totals['rows']:,} of level {facts['level']}"
@@ -101,6 +102,12 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     if facts["skipped"]:
         rows.append(("skipped", f"{len(facts['skipped'])} records that can't be read"))
     return rows
+
+
+def _widths(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the sites whose vectors have another width than the layers."""
+    widths = facts.get("widths") or {}
+    return [("widths", ", ".join(f"{name} {width}" for name, width in widths.items()))] if widths else []
 
 
 def _prompt(settings: dict[str, Any]) -> str:
