@@ -199,7 +199,40 @@ def _model(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         *_prompts(facts),
         ("weights", f"sha256 {facts['weights']} ({output.size(facts['bytes'])})"),
     ]
-    return rows + _left_out(facts)
+    rows += _left_out(facts)
+    rows += [(f"layer {entry['layer']}", _shown_layer(entry)) for entry in facts["structure"]]
+    return rows + _refused(facts["sites_refused"])
+
+
+def _shown_layer(entry: dict[str, Any]) -> str:
+    """Return an entry of the structure in words."""
+    parts = [f"{entry['module'] or 'no module'}: width {entry['width']}"]
+    if entry.get("heads"):
+        groups = entry["key_value_heads"]
+        grouped = f" ({groups} of keys and values)" if groups != entry["heads"] else ""
+        parts.append(f"{entry['heads']} heads{grouped}")
+    if entry.get("feed_forward_width"):
+        activation = f" ({entry['activation']})" if entry["activation"] else ""
+        parts.append(f"feed-forward {entry['feed_forward_width']}{activation}")
+    if entry["parameters"] is not None:
+        parts.append(f"{entry['parameters']:,} parameters")
+    if "sites" in entry:
+        value = (
+            f" (value {entry['value_width']})" if entry["value_width"] not in (None, entry["width"]) else ""
+        )
+        parts.append(f"sites {', '.join(entry['sites']) or 'none'}{value}")
+    return ", ".join(parts)
+
+
+def _refused(refused: dict[str, str]) -> list[tuple[str, str]]:
+    """Return why blocks offer no sites, each reason once."""
+    blocks_of: dict[str, list[str]] = {}
+    for number, problem in refused.items():
+        blocks_of.setdefault(problem, []).append(number)
+    return [
+        ("no sites", problem if blocks == ["0"] else f"of blocks {', '.join(blocks)}: {problem}")
+        for problem, blocks in blocks_of.items()
+    ]
 
 
 def _tokenizer(facts: dict[str, Any]) -> str:

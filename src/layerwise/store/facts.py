@@ -64,8 +64,8 @@ def _summary(content: dict[str, Any]) -> tuple[str, ...]:
     totals, model = content["totals"], content["model"]
     layers, pool = content["layers"], f", pool {content['pool']}" if content["pool"] else ""
     return (
-        f"{totals['rows']:,} rows × {len(layers)} layers × {shown_width(content['width_of_layers'])}, level {content['level']}{pool}, "
-        f"stored as {content['dtype']}",
+        f"{totals['rows']:,} rows × {len(layers)} layers × {shown_width(content['width_of_layers'])}, "
+        f"level {content['level']}{pool}, stored as {content['dtype']}",
         f"{totals['texts']:,} texts of {totals['tokens']:,} tokens ({totals['unknown']:,} unknown), "
         f"in {content['shards']:,} shards",
         f"layers {', '.join(layers)}",
