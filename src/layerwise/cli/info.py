@@ -217,10 +217,9 @@ def _shown_layer(entry: dict[str, Any]) -> str:
     if entry["parameters"] is not None:
         parts.append(f"{entry['parameters']:,} parameters")
     if "sites" in entry:
-        value = (
-            f" (value {entry['value_width']})" if entry["value_width"] not in (None, entry["width"]) else ""
-        )
-        parts.append(f"sites {', '.join(entry['sites']) or 'none'}{value}")
+        widths = {"value": entry["value_width"]} if entry["value_width"] != entry["width"] else {}
+        sites = [f"{name} ({widths[name]})" if name in widths else name for name in entry["sites"]]
+        parts.append(f"sites {', '.join(sites) or 'none'}")
     return ", ".join(parts)
 
 

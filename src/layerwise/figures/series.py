@@ -35,8 +35,8 @@ def layer_values(layers: Sequence[str], items: Iterable[Any]) -> list[LayerValue
     series = []
     for x, name, item in zip(places(layers), layers, items, strict=True):
         all_three = item if isinstance(item, Mapping) else {"value": item}
-        numbers = (number(all_three.get(key)) for key in ("value", "low", "high"))
-        series.append(LayerValue(x, *numbers, site=site(name) or ""))
+        value, low, high = (number(all_three.get(key)) for key in ("value", "low", "high"))
+        series.append(LayerValue(x, value, low, high, site(name) or ""))
     return sorted(series)
 
 

@@ -110,9 +110,9 @@ def _text_entry(
     text = part.texts["text"][row].as_py() if "text" in part.texts.column_names else None
     if encoder is None:
         rows = np.flatnonzero(part.index["doc"].to_numpy() == doc)
-        names = along_depth(part.layers)
-        stack = np.stack([part.layer(name, rows=rows[:MOST]) for name in names])
-        return _token_entry(doc, text, names, stack, part.index.take(rows), len(rows)) | _cut_off(part, row)
+        layers = along_depth(part.layers)
+        stack = np.stack([part.layer(name, rows=rows[:MOST]) for name in layers])
+        return _token_entry(doc, text, layers, stack, part.index.take(rows), len(rows)) | _cut_off(part, row)
     example = stored_example(part, row)
     states = _as_tokens(encoder, dataset, example)
     stack = np.stack([states.layer(name, rows=slice(0, MOST)) for name in states.layers])
