@@ -19,7 +19,7 @@ from layerwise.layers import SITES, site
 
 CHOSEN = ("sst2", "hotel", "trec", "sentence_length", "bigram_shift", "past_present", "stsb")
 LAYERS = "all,value.1:,attention.1:,mlp.1:"
-KINDS = {None: "block outputs", **{name: name for name in SITES}}
+KINDS: tuple[str | None, ...] = (None, *SITES)
 
 
 def main(arguments: list[str]) -> int:
@@ -71,7 +71,8 @@ def _probe(task: Task, model: str) -> Record:
 
 def _table(results: dict[Task, Record]) -> str:
     """Return a row per task: the best of each kind with its interval; in bold the best of all."""
-    rows = [("task, metric", *KINDS.values(), "value vectors against the best output")]
+    kinds = ("block outputs", *SITES)
+    rows = [("task, metric", *kinds, "value vectors against the best output")]
     for task, result in results.items():
         best = {kind: _best(result, kind) for kind in KINDS}
         top = max(best.values(), key=lambda candidate: candidate["score"])
