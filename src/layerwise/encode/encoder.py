@@ -267,7 +267,8 @@ class Encoder:
         Args:
             texts: strings, or lists of words (pre-split input), in a list or a column (numpy, pandas, polars,
                 Arrow, `datasets`).
-            layers: a layer string, a name, a number, or a list of these.
+            layers: a layer string, a name, a number, or a list of these; with a site also `attention.6`, `mlp.-1`,
+                `value.1:`, see `sites`.
             level: `token`, `word`, `span` or `text`.
             pool: how tokens become a row; by default `default_pool` at text level, else `mean`.
             spans: at span level, for each text its (start, end) pairs in code points.

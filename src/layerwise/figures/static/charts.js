@@ -82,6 +82,14 @@ function namesAlong(names, place, room, y, attributes = {}) {
   );
 }
 
+/** What the colours of sites mean, if any of the layers is a site. */
+function siteKeys(layers) {
+  const sites = [...new Set(layers.map(siteOf))].filter(Boolean);
+  const dot = (name) => svg("circle", { cx: 6, cy: 6, r: 4, class: `dot ${name}` });
+  const outputs = layers.some((name) => !siteOf(name)) ? [[t("probe.layer"), dot("ink0")]] : [];
+  return [...outputs, ...sites.map((name) => [t(`probe.site.${name}`), dot(`ink-${name}`)])];
+}
+
 /** The runs of numbers of each site, in order of depth: [site, positions]. */
 function siteRuns(layers, values) {
   return [...new Set(layers.map(siteOf))].flatMap((site) => {

@@ -17,19 +17,15 @@ function probeSection(probe) {
     ? [{ ...probe.chosen, mix: t("probe.chosen"), kind: "chosen" }]
     : [];
   const shape = [
-    svg("circle", { cx: 6, cy: 6, r: 4, class: "dot ink0" }),
     svg("rect", { x: 2, y: 2, width: 8, height: 8, class: "dot ink1" }),
     svg("path", { d: "M6 1 L11 6 L6 11 L1 6Z", class: "dot ink2" }),
     svg("circle", { cx: 6, cy: 6, r: 5, class: "best" }),
   ];
-  const sites = [...new Set(layers.map(({ mix }) => siteOf(mix)))].filter(Boolean);
-  const siteDot = (name) => svg("circle", { cx: 6, cy: 6, r: 4, class: `dot ink-${name}` });
   const legend = keys([
-    ...(layers.some(({ mix }) => !siteOf(mix)) ? [[t("probe.layer"), shape[0]]] : []),
-    ...sites.map((name) => [t(`probe.site.${name}`), siteDot(name)]),
-    ...(mixes.length ? [[t("probe.mix"), shape[1]]] : []),
-    ...(chosen.length ? [[t("probe.chosen"), shape[2]]] : []),
-    ...(probe.advice?.best ? [[t("probe.best.ring"), shape[3]]] : []),
+    ...siteKeys(layers.map(({ mix }) => mix)),
+    ...(mixes.length ? [[t("probe.mix"), shape[0]]] : []),
+    ...(chosen.length ? [[t("probe.chosen"), shape[1]]] : []),
+    ...(probe.advice?.best ? [[t("probe.best.ring"), shape[2]]] : []),
   ]);
   const label = t("probe.chart", { metric });
   const digits = scoreDigits(probe.candidates, probe.rows);
