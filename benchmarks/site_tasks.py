@@ -31,12 +31,12 @@ def main(arguments: list[str]) -> int:
     tasks = [task for task in TASKS if task.name in names]
     with tempfile.TemporaryDirectory() as folder:
         for name, model in _models(arguments, Path(folder)).items():
-            results = {}
+            results: list[tuple[Task, Record]] = []
             for task in tasks:
                 start = time.perf_counter()
-                results[task] = _probe(task, model)
+                results.append((task, _probe(task, model)))
                 print(f"{name}, {task.name}: {time.perf_counter() - start:.0f} s", flush=True)
-            first = next(iter(results.values()))
+            first = results[0][1]
             command = f"python benchmarks/site_tasks.py {' '.join(arguments)}".rstrip()
             put(f"sites_{name}", _table(results), first["versions"], first["seed"], command)
     return 0
@@ -69,11 +69,11 @@ def _probe(task: Task, model: str) -> Record:
     return found.to_json()
 
 
-def _table(results: dict[Task, Record]) -> str:
+def _table(results: list[tuple[Task, Record]]) -> str:
     """Return a row per task: the best of each kind with its interval; in bold the best of all."""
     kinds = ("block outputs", *SITES)
     rows = [("task, metric", *kinds, "value vectors against the best output")]
-    for task, result in results.items():
+    for task, result in results:
         best = {kind: _best(result, kind) for kind in KINDS}
         top = max(best.values(), key=lambda candidate: candidate["score"])
         cells = [_cell(candidate, bold=candidate is top) for candidate in best.values()]
