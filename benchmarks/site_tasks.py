@@ -72,7 +72,7 @@ def _probe(task: Task, model: str) -> Record:
 def _table(results: list[tuple[Task, Record]]) -> str:
     """Return a row per task: the best of each kind with its interval; in bold the best of all."""
     kinds = ("block outputs", *SITES)
-    rows = [("task, metric", *kinds, "value vectors against the best output")]
+    rows: list[tuple[str, ...]] = [("task, metric", *kinds, "value vectors against the best output")]
     for task, result in results:
         best = {kind: _best(result, kind) for kind in KINDS}
         top = max(best.values(), key=lambda candidate: candidate["score"])

@@ -395,7 +395,8 @@ class LayerStates(Layered):
         unknown = [name for name in self._vectors if not is_layer_of(name, blocks)]
         if unknown or not self._vectors:
             raise RequestError(f"layers {sorted(unknown)} aren't among emb, 1 … {blocks}; give one that is")
-        self._width = self._checked_width() if width is None else width
+        width_of_layers = self._checked_width()
+        self._width = width_of_layers if width is None else width
         if index.num_rows != self.rows:
             raise RequestError(f"the index has {index.num_rows} rows for {self.rows} vectors")
 

@@ -17,6 +17,7 @@ from causal_models import CAUSAL, make_causal
 from conftest import CORPUS, make_model
 from layerwise.encode.load import load_plain_encoder
 from layerwise.errors import RequestError
+from layerwise.example import Example
 from reference import Plain, worst
 
 # fp32: rounding of the same sums in another order; see `tolerance.COMPUTED`.
@@ -196,6 +197,33 @@ def test_long_texts_and_pools(level: str, loaded: Callable[[str], Any]) -> None:
         for name in rows.layers:
             means = np.stack([tokens.layer(name, tokens.where(doc=doc)).mean(0) for doc in (0, 1)])
             np.testing.assert_allclose(rows.layer(name), means, atol=1e-5)
+
+
+def test_texts_leave_after_the_block_of_their_last_site(loaded: Callable[[str], Any]) -> None:
+    encoder = loaded("llama")
+    texts = [TEXTS[0], TEXTS[1]]
+    request = encoder.request("all,attention.1:,mlp.1:", "token")
+    sequences = encoder.plan([Example(text) for text in texts], request).plan.sequences
+    expected = encoder.encode(texts, request.layers, level="token")
+    needed = {0: frozenset({"attention.1"}), 1: frozenset({"attention.1", "mlp.3", 2})}
+    (batch,) = encoder._engine.batches(sequences, 1000)
+    ordered = batch.by_depth(np.array([{0: 1, 1: 3}[window] for window in batch.windows.tolist()]))
+    windows = ordered.windows.tolist()
+    got: dict[Any, Any] = {}
+    layers = [needed[window] for window in windows]
+    encoder._engine.run(
+        sequences, ordered, layers, lambda key, hidden: got.update({key: hidden.numpy().copy()})
+    )
+    assert encoder._engine.leaves
+    assert windows == [1, 0]
+    first = expected.where(doc=1)
+    for key in needed[1]:
+        assert worst(got[key][None, : len(first)], expected.layer(str(key), first)[None]) <= TOLERANCE
+    both = [*first, *expected.where(doc=0)]
+    assert (
+        worst(got["attention.1"][None, : len(both)], expected.layer("attention.1", both)[None]) <= TOLERANCE
+    )
+    assert len(got["mlp.3"]) == len(first), "the other text has left"
 
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
