@@ -45,6 +45,7 @@ bench-scale: $(VENV)/.dev  ## measure time and memory as the corpus grows, ten t
 results: $(VENV)/.dev  ## write the tables of docs/results.md, from ../shared/data
 	$(BIN)/python benchmarks/stsb.py
 	$(BIN)/python benchmarks/tasks.py
+	$(BIN)/python benchmarks/site_tasks.py
 	$(BIN)/python benchmarks/tuning.py
 	$(BIN)/python benchmarks/multitask.py
 

@@ -14,6 +14,7 @@ SCRIPTS = (
     "disk",
     "speed",
     "shares",
+    "sites",
     "others",
     "probe",
     "probe_classes",

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from layerwise.arguments import argument
 from layerwise.array_types import F32
 from layerwise.errors import RequestError
-from layerwise.layers import layer_names, select_layers
+from layerwise.layers import is_layer, layer_names, select_layers
+from layerwise.widths import Widths, common_width, width_of
 
 HOWS = ("sum", "mean", "max", "concat", "weighted", "learned")
 NORMS = ("layer",)
@@ -54,9 +55,15 @@ class Mix:
             return None
         return self.weights or (1 / len(self.layers) if self.how == "mean" else 1.0,) * len(self.layers)
 
-    def out_width(self, width: int) -> int:
-        """Return the width of a mixed row, for layers of `width`."""
-        return width * len(self.layers) if self.how == "concat" else width
+    def out_width(self, widths: Widths) -> int:
+        """Return the width of a mixed row, for layers of these widths.
+
+        Raises:
+            RequestError: layers of unequal width, which can only be concatenated.
+        """
+        if self.how == "concat":
+            return sum(width_of(widths, name) for name in self.layers)
+        return common_width(widths, self.layers)
 
     def __str__(self) -> str:
         inner = [",".join(self.layers)]
@@ -129,16 +136,20 @@ def layer_stats(parts: Iterable[F32]) -> LayerStats:
     return LayerStats(mean, np.sqrt(square / max(count, 1)))
 
 
-def parse_mix(text: str | int | Mix, blocks: int, stored: Sequence[str] | None = None) -> Mix:
+def parse_mix(
+    text: str | int | Mix, blocks: int, stored: Sequence[str] | None = None, widths: Widths | None = None
+) -> Mix:
     """Return the mix of a mix string, with its layers resolved.
 
     Args:
         text: a mix string, a layer number, or a mix, which is checked against these layers.
         blocks: the number of blocks of the model, L.
         stored: the available layers, where these are fewer than the model's.
+        widths: those of the available layers; None where they aren't known yet.
 
     Raises:
-        RequestError: an invalid string, an unknown layer or option, weights of the wrong number; with an example.
+        RequestError: an invalid string, an unknown layer or option, weights of the wrong number, layers of unequal
+            width that aren't concatenated; with an example.
     """
     available = tuple(stored) if stored is not None else layer_names(blocks)
     mix_string, text = str(text), str(text).strip()
@@ -149,23 +160,32 @@ def parse_mix(text: str | int | Mix, blocks: int, stored: Sequence[str] | None =
     body = (match[2] if match[2] is not None else match[3]) if match else text
     layers_text, *options = (part.strip() for part in body.split(";"))
     try:
-        layers = select_layers(layers_text, blocks, available, single=not match)
-        weights, norm = _options(options, how, len(layers))
+        layers = select_layers(layers_text, blocks, stored, single=not match)
+        mix = Mix(how, layers, *_options(options, how, len(layers)))
     except RequestError as error:
         raise _refuse(mix_string, str(error), how, available) from None
-    return Mix(how, layers, weights, norm)
+    if widths is not None:
+        _check_widths(mix_string, mix, widths)
+    return mix
+
+
+def _check_widths(mix_string: str, mix: Mix, widths: Widths) -> None:
+    try:
+        mix.out_width(widths)
+    except RequestError as error:
+        example = f"concat({','.join(mix.layers)})"
+        raise RequestError(f"{argument('mix')} {mix_string!r}: {error}; for example {example}") from None
 
 
 def looks_like_mix(text: str) -> bool:
     """Return whether a string has the form of a mix string: `HOW(…)`, `HOW:…`, or a single layer.
 
-    >>> looks_like_mix("mean:all"), looks_like_mix("-1"), looks_like_mix("sentiment.head")
+    >>> looks_like_mix("mean:all"), looks_like_mix("value.-1"), looks_like_mix("sentiment.head")
     (True, True, False)
     """
     stripped = text.strip()
     match = _CALL.fullmatch(stripped)
-    is_layer = stripped == "emb" or stripped.removeprefix("-").isdecimal()
-    return match[1] in HOWS if match else is_layer
+    return match[1] in HOWS if match else is_layer(stripped)
 
 
 def _options(options: Sequence[str], how: str, count: int) -> tuple[tuple[float, ...] | None, str | None]:
@@ -209,9 +229,10 @@ def apply_mix(
     mix: Mix,
     read: Callable[[str], F32],
     stats: Mapping[str, LayerStats] | None = None,
+    widths: Widths | None = None,
     out: F32 | None = None,
 ) -> F32:
-    """Return the mixed rows, (rows, width), or (rows, width * layers) for `concat`, of the type of the layers read.
+    """Return the mixed rows, (rows, width), or (rows, all widths) for `concat`, of the type of the layers read.
 
     Reads each layer once, in the order of the mix, and holds one at a time besides the result.
 
@@ -220,7 +241,8 @@ def apply_mix(
         read: returns one layer, float32 (rows, width), by its name; its arrays aren't changed.
         stats: for `norm=layer`, the statistics to standardise with, such as those of training rows.
             By default those of the rows that are read, with a UserWarning.
-        out: an array for the result; a new one by default.
+        widths: those of the layers; without them `concat` holds all layers besides the result.
+        out: an array for the result, which needs `widths` for `concat`; a new one by default.
 
     Raises:
         RequestError: for `learned`, whose weights are fitted with a head; numbers that mixed are beyond float32.
@@ -228,7 +250,7 @@ def apply_mix(
     refuse_learned(mix)
     if mix.norm and stats is None:
         warn_of_stats(mix)
-    mixer = Mixer(mix, out)
+    mixer = Mixer(mix, widths, out)
     for name in mix.layers:
         # The array has no name here, so that it is freed before the next layer is read.
         mixer.add(name, read(name), stats[name] if stats is not None and mix.norm else None)
@@ -238,9 +260,16 @@ def apply_mix(
 class Mixer:
     """Mix layers that are added one at a time, in any order."""
 
-    def __init__(self, mix: Mix, out: F32 | None = None) -> None:
-        """Begin a mix that isn't `learned`; `out` is an array for the result, a new one by default."""
-        self.mix, self._out, self._is_empty = mix, out, True
+    def __init__(self, mix: Mix, widths: Widths | None = None, out: F32 | None = None) -> None:
+        """Begin a mix that isn't `learned`.
+
+        Args:
+            mix: the mix.
+            widths: those of its layers; without them `concat` keeps all layers until `result`.
+            out: an array for the result, which needs `widths` for `concat`; a new one by default.
+        """
+        self.mix, self._widths, self._out, self._is_empty = mix, widths, out, True
+        self._kept: dict[str, F32] = {}
 
     def add(self, name: str, values: F32, stats: LayerStats | None = None) -> None:
         """Add the layer `name`, (rows, width).
@@ -250,26 +279,37 @@ class Mixer:
         Raises:
             RequestError: numbers that mixed are beyond float32.
         """
-        mix, position = self.mix, self.mix.layers.index(name)
+        mix = self.mix
         if mix.norm and stats is None:
             stats = layer_stats(values[rows] for rows in block_slices(*values.shape))
-        if self._out is None:
-            self._out = np.empty((len(values), mix.out_width(values.shape[1])), values.dtype)
+        out = self._place(name, values)
         with within_float32():
             for rows in block_slices(*values.shape):
                 block = stats(values[rows]) if mix.norm and stats is not None else values[rows]
-                self._add_rows(position, self._out[rows], block)
+                self._add_rows(name, out[rows], block)
         self._is_empty = False
 
-    def _add_rows(self, position: int, out: F32, values: F32) -> None:
-        """Add some rows of the layer at `position` of the mix to the same rows of the result."""
+    def _place(self, name: str, values: F32) -> F32:
+        """Return where the rows of a layer go: a new array, all of the result, or the layer's columns of it."""
+        mix, widths = self.mix, self._widths
+        if mix.how == "concat" and widths is None:
+            self._kept[name] = np.empty_like(values)
+            return self._kept[name]
+        if self._out is None:
+            width = values.shape[1] if widths is None else mix.out_width(widths)
+            self._out = np.empty((len(values), width), values.dtype)
+        if mix.how != "concat" or widths is None:
+            return self._out
+        before = mix.layers[: mix.layers.index(name)]
+        begin = sum(width_of(widths, layer) for layer in before)
+        return self._out[:, begin : begin + values.shape[1]]
+
+    def _add_rows(self, name: str, out: F32, values: F32) -> None:
+        """Add some rows of a layer to the same rows of the result, or of its columns in the result."""
         mix = self.mix
         if mix.weights is not None:
-            values = values * values.dtype.type(mix.weights[position])
-        if mix.how == "concat":
-            width = values.shape[1]
-            out[:, position * width : (position + 1) * width] = values
-        elif self._is_empty:
+            values = values * values.dtype.type(mix.weights[mix.layers.index(name)])
+        if self._is_empty or mix.how == "concat":
             out[...] = values
         elif mix.how == "max":
             np.maximum(out, values, out=out)
@@ -278,6 +318,8 @@ class Mixer:
 
     def result(self) -> F32:
         """Return the mixed rows, after all layers of the mix were added."""
+        if self._kept:
+            return np.concatenate([self._kept[name] for name in self.mix.layers], axis=1)
         out = self._out
         assert out is not None  # a mix has at least one layer
         if self.mix.how == "mean":

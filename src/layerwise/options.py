@@ -42,7 +42,10 @@ _LABELS_FROM = (
     "file of labels, of any format or with a label per line, joined by the column id, or else by order; FILE:COL names the "
     "column (default: that of --label, or the only one besides id)"
 )
-_LAYERS = "which layers: all, emb (embeddings), 8, -1 (the last), 1,6,12, or a slice: 1: (without emb), -4: (the last four)"
+_LAYERS = (
+    "which layers: all, emb (embeddings), 8, -1 (the last), 1,6,12, or a slice: 1: (without emb), -4: (the last four); with "
+    "a site also what attention or the feed-forward part adds, or the values of attention: attention.6, mlp.-1, value.1:"
+)
 
 
 def option(

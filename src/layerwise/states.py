@@ -20,7 +20,7 @@ from layerwise._util.polars import polars_rows
 from layerwise.array_types import F32, I64
 from layerwise.errors import LayerwiseError, RequestError
 from layerwise.fitted_mix import HasFittedMix, fitted_rows, refuse_head_options
-from layerwise.layers import LayerSpec, layer_names, resolve_layers
+from layerwise.layers import LayerSpec, is_layer_of, resolve_layers, site
 from layerwise.mixes import (
     LayerStats,
     Mix,
@@ -30,6 +30,7 @@ from layerwise.mixes import (
     refuse_learned,
 )
 from layerwise.row_selection import Rows, matches, odd_row, row_blocks, select_rows
+from layerwise.widths import common_width, shown_width
 
 if TYPE_CHECKING:
     import torch
@@ -82,7 +83,12 @@ class Layered(ABC):
     @property
     @abstractmethod
     def width(self) -> int:
-        """The number of dimensions of a vector."""
+        """The number of dimensions of a vector of the model's layers; a site may have others, see `widths`."""
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """The number of dimensions of each stored layer, by its name."""
+        return dict.fromkeys(self.layers, self.width)
 
     @property
     @abstractmethod
@@ -161,9 +167,13 @@ class Layered(ABC):
         return values if raw or (values.base is None and values.flags.writeable) else values.copy()
 
     def stack(self, layers: LayerSpec = "all") -> F32:
-        """Return several layers at once: float32 of shape (layers, rows, width)."""
+        """Return several layers at once: float32 of shape (layers, rows, width).
+
+        Raises:
+            RequestError: a layer that isn't stored, or layers of unequal width.
+        """
         names = resolve_layers(layers, self.blocks, self.layers)
-        out = np.empty((len(names), self.rows, self.width), np.float32)
+        out = np.empty((len(names), self.rows, common_width(self.widths, names)), np.float32)
         for values, name in zip(out, names, strict=True):
             values[...] = self._values(name, slice(0, self.rows))
         return out
@@ -212,7 +222,8 @@ class Layered(ABC):
 
     def _frame(self, layer: str | int, rows: Rows) -> tuple[pa.Table, F32, list[str]]:
         """Return the index of some rows, one layer of them, and the names of its dimensions."""
-        chosen, names = select_rows(rows, self.rows), dimension_names(self.width)
+        width = self.widths[self._resolve(layer)]
+        chosen, names = select_rows(rows, self.rows), dimension_names(width)
         if isinstance(chosen, slice):
             index = self.index.slice(chosen.start, chosen.stop - chosen.start)
         else:
@@ -228,7 +239,7 @@ class Layered(ABC):
         task: str | None = None,
         hidden: bool = False,
     ) -> F32:
-        """Return the rows of a mix string: float32 of shape (rows, width), or (rows, width * layers).
+        """Return the rows of a mix string: float32 of shape (rows, width), or (rows, all widths) for `concat`.
 
         A head gives the vectors of its trained mix, standardised as in its training: what its classifier sees. They are
         as wide as the mix, or as the hidden layer with `hidden`; a head of pairs of texts gives one vector per pair.
@@ -244,9 +255,9 @@ class Layered(ABC):
             hidden: for a head with a hidden layer, the output of this layer.
 
         Raises:
-            RequestError: a broken mix string, a layer that isn't stored, `learned`, which needs a head, or
-                statistics that lack a layer; vectors in memory that aren't finite; a head of several tasks without
-                `task`; `hidden` for a linear head.
+            RequestError: a broken mix string, a layer that isn't stored, layers of unequal width that aren't
+                concatenated, `learned`, which needs a head, or statistics that lack a layer; vectors in memory that
+                aren't finite; a head of several tasks without `task`; `hidden` for a linear head.
             HeadError: a head that was trained on rows of another model, level or pool.
             DatasetError: vectors on disk that aren't finite.
         """
@@ -257,20 +268,23 @@ class Layered(ABC):
                 )
             fitted = text.fitted_mix(task, hidden)
             fitted.check(self)
-            return fitted_rows(fitted, slice(0, self.rows), self.width, self._finite)
+            return fitted_rows(fitted, slice(0, self.rows), max(self.widths.values()), self._finite)
         refuse_head_options(task, hidden)
-        mix = parse_mix(text, self.blocks, self.layers)
+        mix, widths = self._parse(text), self.widths
         if mix.norm and stats is None:
-            return apply_mix(mix, lambda name: self._finite(name, slice(0, self.rows)))
+            return apply_mix(mix, lambda name: self._finite(name, slice(0, self.rows)), widths=widths)
         refuse_learned(mix)
         if mix.norm and (missing := [name for name in mix.layers if name not in (stats or ())]):
             raise RequestError(
                 f"mix {str(mix)!r}: stats lack layer {missing[0]}; use those of mix_stats({str(mix)!r})"
             )
-        out = np.empty((self.rows, mix.out_width(self.width)), np.float32)
-        for rows in row_blocks(slice(0, self.rows), self.width):
-            apply_mix(mix, partial(self._finite, rows=rows), stats, out[rows])
+        out = np.empty((self.rows, mix.out_width(widths)), np.float32)
+        for rows in row_blocks(slice(0, self.rows), max(widths.values())):
+            apply_mix(mix, partial(self._finite, rows=rows), stats, widths, out[rows])
         return out
+
+    def _parse(self, text: str | int | Mix) -> Mix:
+        return parse_mix(text, self.blocks, self.layers, self.widths)
 
     def mix_stats(self, text: str | int | Mix, rows: Rows = None) -> dict[str, LayerStats]:
         """Return mean and standard deviation of each layer of a mix over some rows, for `mix(text, stats=…)`.
@@ -281,8 +295,8 @@ class Layered(ABC):
         Raises:
             RequestError: a broken mix string, a layer that isn't stored, a row that doesn't exist, or no row.
         """
-        mix = parse_mix(text, self.blocks, self.layers)
-        blocks = list(row_blocks(select_rows(rows, self.rows), self.width))
+        mix = self._parse(text)
+        blocks = list(row_blocks(select_rows(rows, self.rows), max(self.widths.values())))
         if not blocks:
             raise RequestError(f"mix {str(mix)!r}: no row is chosen; statistics need at least one")
         return {name: layer_stats(self._finite(name, block) for block in blocks) for name in mix.layers}
@@ -337,7 +351,7 @@ class Layered(ABC):
         return resolve_layers(number, self.blocks, self.layers, single=True, name="layer")[0]
 
     def __repr__(self) -> str:
-        shape = f"{self.rows:,} rows × {len(self.layers)} layers ({', '.join(self.layers)}) × {self.width}"
+        shape = f"{self.rows:,} rows × {len(self.layers)} layers ({', '.join(self.layers)}) × {shown_width(self.widths)}"
         pool = f", pool {self.pool}" if self.pool else ""
         return f"<{type(self).__name__} {shape}, level {self.level}{pool}>"
 
@@ -364,10 +378,12 @@ class LayerStates(Layered):
         pool: str | None = None,
         model: ModelName | None = None,
         word_split: str | None = None,
+        width: int | None = None,
     ) -> None:
         """Keep `vectors`, a float32 array (rows, width) per layer name; `index` has one row for each of their rows.
 
         `model` says which model they come from, where that is known, and `word_split` what a word of raw text is.
+        `width` is that of the model's layers, by default that of the first of them; sites may have others.
 
         Raises:
             RequestError: no layer, an unknown layer, or shapes that don't agree.
@@ -376,14 +392,24 @@ class LayerStates(Layered):
         self._index, self._texts = index, texts
         self._blocks, self._level, self._pool = blocks, level, pool
         self.model, self._word_split = model, word_split
-        unknown = set(self._vectors) - set(layer_names(blocks))
+        unknown = [name for name in self._vectors if not is_layer_of(name, blocks)]
         if unknown or not self._vectors:
             raise RequestError(f"layers {sorted(unknown)} aren't among emb, 1 … {blocks}; give one that is")
-        shapes = {values.shape for values in self._vectors.values()}
-        if len(shapes) > 1 or len(next(iter(shapes))) != 2:
-            raise RequestError(f"layers have shapes {sorted(shapes)}; all must have the same (rows, width)")
+        width_of_layers = self._checked_width()
+        self._width = width_of_layers if width is None else width
         if index.num_rows != self.rows:
             raise RequestError(f"the index has {index.num_rows} rows for {self.rows} vectors")
+
+    def _checked_width(self) -> int:
+        """Return the width of the layers, after checking that all have it; sites may have others, and as many rows."""
+        layers = [values for name, values in self._vectors.items() if site(name) is None]
+        every = list(self._vectors.values())
+        shapes = {values.shape for values in layers or every[:1]}
+        rows = {values.shape[:1] for values in every}
+        if len(shapes) > 1 or len(rows) > 1 or any(values.ndim != 2 for values in every):
+            shapes = {values.shape for values in every}
+            raise RequestError(f"layers have shapes {sorted(shapes)}; all must have the same (rows, width)")
+        return int(next(iter(shapes))[1])
 
     @property
     def word_split(self) -> str | None:
@@ -412,8 +438,13 @@ class LayerStates(Layered):
 
     @property
     def width(self) -> int:
-        """The number of dimensions of a vector."""
-        return int(next(iter(self._vectors.values())).shape[1])
+        """The number of dimensions of a vector of the model's layers."""
+        return self._width
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """The number of dimensions of each layer, by its name."""
+        return {name: int(values.shape[1]) for name, values in self._vectors.items()}
 
     @property
     def rows(self) -> int:

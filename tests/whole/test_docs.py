@@ -153,8 +153,11 @@ def test_contributing_names_files_that_exist() -> None:
 
 def test_the_code_of_the_models_page_works() -> None:
     scope: dict[str, Any] = {}
-    words, vectors = blocks((ROOT / "docs/models.md").read_text(encoding="utf-8"), "python")
+    sites, words, vectors = blocks((ROOT / "docs/models.md").read_text(encoding="utf-8"), "python")
     shown = re.sub(r"^(states\S+)  # (\[.*\])$", r"assert \1 == \2", words, flags=re.MULTILINE)
     assert shown.count("assert") == 2, "the comments with results are checked"
+    shapes = re.sub(r"^(states\S+)\s+# (\(.*\))$", r"assert \1.shape == \2", sites, flags=re.MULTILINE)
+    assert shapes.count("assert") == 2
+    exec(shapes, {})
     exec(shown + vectors, scope)
     assert np.abs(np.linalg.norm(scope["vectors"], axis=1) - 1).max() <= 1e-6

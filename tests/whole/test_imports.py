@@ -31,6 +31,7 @@ DOMAIN = {
     "states",
     "texts",
     "unknown",
+    "widths",
     "wording",
     "word_split",
     "word_vectors",

@@ -14,6 +14,7 @@ from layerwise.cli.finished import dataset_facts, manifest_bytes
 from layerwise.cli.progress import progress_display
 from layerwise.errors import RequestError
 from layerwise.options import ExtractOptions, RunOptions, WorkerOptions
+from layerwise.widths import shown_width
 
 HELP = "write every layer of a whole corpus to disk"
 EXAMPLES = """\
@@ -21,6 +22,7 @@ EXAMPLES = """\
   layerwise extract train.conll --words token --level word --out ner.lw
   layerwise extract 'books/**/*.txt' --format docs --layers -4: --dtype int8 --out books.lw
   layerwise extract sts.csv --columns a,b,score --text a,b --out sts.lw
+  layerwise extract reviews.csv --out reviews.lw --layers all,value.1:,attention.6
   layerwise extract reviews.csv --out reviews.lw --workers 2
   layerwise extract more.csv --out reviews.lw --append
   layerwise extract *.jsonl --out big.lw --num-workers 100 --worker-index 7
@@ -161,7 +163,7 @@ def _report(out: str, facts: Mapping[str, Any], already_finished: bool) -> list[
     )
     pool = f", pool {sums['pool']}" if sums["pool"] else ""
     lines = [
-        f"{out}: {sums['rows']:,} rows × {len(sums['layers'])} layers × {sums['width']} "
+        f"{out}: {sums['rows']:,} rows × {len(sums['layers'])} layers × {shown_width(facts['width_of_layers'])} "
         f"({facts['dtype']}, {output.size(sums['bytes'])}), level {sums['level']}{pool}",
         f"  {sums['texts']:,} texts, {sums['tokens']:,} tokens{speed}",
     ]

@@ -59,6 +59,7 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
             "layers",
             f"{', '.join(facts['layers'])} ({output.size(facts['bytes_per_layer'])} each; last {model['last_layer']})",
         ),
+        *_widths(facts),
         (
             "rows",
             f"{totals['rows']:,} of level {facts['level']}"
@@ -101,6 +102,12 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     if facts["skipped"]:
         rows.append(("skipped", f"{len(facts['skipped'])} records that can't be read"))
     return rows
+
+
+def _widths(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the sites whose vectors have another width than the layers."""
+    widths = facts.get("widths") or {}
+    return [("widths", ", ".join(f"{name} {width}" for name, width in widths.items()))] if widths else []
 
 
 def _prompt(settings: dict[str, Any]) -> str:
@@ -192,7 +199,39 @@ def _model(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         *_prompts(facts),
         ("weights", f"sha256 {facts['weights']} ({output.size(facts['bytes'])})"),
     ]
-    return rows + _left_out(facts)
+    rows += _left_out(facts)
+    rows += [(f"layer {entry['layer']}", _shown_layer(entry)) for entry in facts["structure"]]
+    return rows + _refused(facts["sites_refused"])
+
+
+def _shown_layer(entry: dict[str, Any]) -> str:
+    """Return an entry of the structure in words."""
+    parts = [f"{entry['module'] or 'no module'}: width {entry['width']}"]
+    if entry.get("heads"):
+        groups = entry["key_value_heads"]
+        grouped = f" ({groups} of keys and values)" if groups != entry["heads"] else ""
+        parts.append(f"{entry['heads']} heads{grouped}")
+    if entry.get("feed_forward_width"):
+        activation = f" ({entry['activation']})" if entry["activation"] else ""
+        parts.append(f"feed-forward {entry['feed_forward_width']}{activation}")
+    if entry["parameters"] is not None:
+        parts.append(f"{entry['parameters']:,} parameters")
+    if "sites" in entry:
+        widths = {"value": entry["value_width"]} if entry["value_width"] != entry["width"] else {}
+        sites = [f"{name} ({widths[name]})" if name in widths else name for name in entry["sites"]]
+        parts.append(f"sites {', '.join(sites) or 'none'}")
+    return ", ".join(parts)
+
+
+def _refused(refused: dict[str, str]) -> list[tuple[str, str]]:
+    """Return why blocks offer no sites, each reason once."""
+    blocks_of: dict[str, list[str]] = {}
+    for number, problem in refused.items():
+        blocks_of.setdefault(problem, []).append(number)
+    return [
+        ("no sites", problem if blocks == ["0"] else f"of blocks {', '.join(blocks)}: {problem}")
+        for problem, blocks in blocks_of.items()
+    ]
 
 
 def _tokenizer(facts: dict[str, Any]) -> str:

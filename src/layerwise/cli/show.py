@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     rows = [("layer", "token", "norm", "first numbers")]
     for row in shown.rows:
         numbers = [f"{value:+.3f}" for value in row.vector[: args.numbers]]
-        more = ["…"] if len(numbers) < shown.width else []
+        more = ["…"] if len(numbers) < len(row.vector) else []
         # At text level the line above says how many tokens are unknown.
         name = output.visible(row.text) + " (unknown)" * (row.unknown > 0 and args.level != "text")
         rows.append((row.layer, name, f"{row.norm:.3f}", " ".join(numbers + more)))

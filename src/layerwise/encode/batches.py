@@ -9,8 +9,10 @@ import numpy as np
 from layerwise.array_types import I64
 
 Packing = Literal["packed", "padded", "even", "single"]
-LayerSets = frozenset[int] | Sequence[frozenset[int]]
-"""Positions on the layer axis: one set for all windows of a batch, or one per window, in the order of the batch."""
+LayerKey = int | str
+"""A position on the layer axis, or the name of a site, such as `attention.6`."""
+LayerSets = frozenset[LayerKey] | Sequence[frozenset[LayerKey]]
+"""Layers and sites: one set for all windows of a batch, or one per window, in the order of the batch."""
 
 
 @dataclass(frozen=True, slots=True)

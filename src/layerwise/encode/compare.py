@@ -10,7 +10,7 @@ from torch import nn
 
 from layerwise.array_types import I64
 from layerwise.encode import hf, reach
-from layerwise.encode.batches import Batch, LayerSets, Packing, Sequences, batches
+from layerwise.encode.batches import Batch, LayerKey, LayerSets, Packing, Sequences, batches
 from layerwise.encode.first_block import NamedTensors, Place, same_inputs
 from layerwise.encode.forwards import MODEL_CODE_ERRORS, Layers
 from layerwise.encode.probes import CHANGED, PLAIN, SINGLE, Probes
@@ -205,7 +205,11 @@ def _layers_of(
     engine: ModelRunner, texts: Sequences, batch: Batch, layers: LayerSets
 ) -> dict[int, torch.Tensor]:
     states: dict[int, torch.Tensor] = {}
-    engine.run(texts, batch, layers, states.__setitem__)
+
+    def keep(layer: LayerKey, hidden: torch.Tensor) -> None:
+        states[int(layer)] = hidden
+
+    engine.run(texts, batch, layers, keep)
     return states
 
 

@@ -28,7 +28,7 @@ from layerwise.encode.tokenizer import Tokenizer
 from layerwise.encode.transfer import Sink
 from layerwise.errors import ModelError, RequestError
 from layerwise.example import Example, clean
-from layerwise.layers import LayerSpec, layer_names, resolve_layers
+from layerwise.layers import LayerSpec, depth, in_order, layer_names, resolve_layers, site
 from layerwise.schema import Carried
 from layerwise.states import LayerStates
 from layerwise.texts import listed, refuse
@@ -45,6 +45,7 @@ class Encoder:
 
     Attributes:
         layers: the names of all layers, `('emb', '1', …)`.
+        sites: the names of all sites that can be encoded, `('value.1', 'attention.1', 'mlp.1', …)`.
         blocks, width: the number of blocks, and of numbers per vector.
         max_length: tokens that the model takes at once, special ones included.
         default_pool: the pooling that the model's folder states, else `mean`.
@@ -167,6 +168,7 @@ class Encoder:
             RequestError: a layer, level, pool or option that this model can't serve.
         """
         resolved = resolve_layers(layers, self.blocks)
+        self._check_sites(resolved)
         choices.one_of("long", long, choices.LONG)
         choices.one_of("level", level, choices.LEVELS)
         if word_split is not None:
@@ -199,6 +201,32 @@ class Encoder:
             *(resolved, level, pool, special_tokens, long, length, overlap, budget),
             **prompting,
             word_split=word_split,
+        )
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The names of all sites that can be encoded; none if the family offers none. Found when first asked for."""
+        with computing():
+            return in_order(self._engine.sited().widths)
+
+    def widths_of(self, layers: Sequence[str]) -> dict[str, int]:
+        """Return the number of dimensions of each of some layers and sites, by its name."""
+        return {name: self._width_of(name) for name in layers}
+
+    def _width_of(self, name: str) -> int:
+        return self.width if site(name) is None else self._engine.sited().widths[name]
+
+    def _check_sites(self, layers: Sequence[str]) -> None:
+        """Raise RequestError for a site that the model doesn't offer, with the reason."""
+        missing = [name for name in layers if site(name) is not None and name not in self.sites]
+        if not missing:
+            return
+        problems = self._engine.sited().found.problems
+        problem = problems.get(depth(missing[0])) or problems.get(0)
+        offered = f"its sites are {', '.join(self.sites)}" if self.sites else "it offers no sites"
+        raise RequestError(
+            f"{argument('layers')} {missing[0]!r}: in block {depth(missing[0])} of {self.checkpoint.name!r} "
+            f"({self.family}), {problem}; {offered}; there are the layers {', '.join(self.layers)}"
         )
 
     def _prompting(self, prompt: str | None, prompt_name: str | None, length: int) -> dict[str, Any]:
@@ -239,7 +267,8 @@ class Encoder:
         Args:
             texts: strings, or lists of words (pre-split input), in a list or a column (numpy, pandas, polars,
                 Arrow, `datasets`).
-            layers: a layer string, a name, a number, or a list of these.
+            layers: a layer string, a name, a number, or a list of these; with a site also `attention.6`, `mlp.-1`,
+                `value.1:`, see `sites`.
             level: `token`, `word`, `span` or `text`.
             pool: how tokens become a row; by default `default_pool` at text level, else `mean`.
             spans: at span level, for each text its (start, end) pairs in code points.
@@ -318,7 +347,9 @@ class Encoder:
         return self._states(shards, on_batch)
 
     def _states(self, shards: Sequence[PlannedShard], on_batch: OnBatch | None) -> list[LayerStates]:
-        memories = [Memory(shard.request.layers, shard.rows, self.width) for shard in shards]
+        memories = [
+            Memory(shard.request.layers, shard.rows, self.widths_of(shard.request.layers)) for shard in shards
+        ]
         self._run(shards, memories, on_batch)
         return [
             LayerStates(
@@ -330,6 +361,7 @@ class Encoder:
                 texts=shard.texts,
                 model=self.identity,
                 word_split=shard.request.word_split,
+                width=self.width,
             )
             for shard, memory in zip(shards, memories, strict=True)
         ]
@@ -404,8 +436,9 @@ class Encoder:
             PlannedRows(shard.plan, shard.request, sink) for shard, sink in zip(shards, sinks, strict=True)
         ]
         check_process(self.device, self.checkpoint.name)
+        widths = self.widths_of([name for shard in shards for name in shard.request.layers])
         with computing():
-            run_plan(self._engine, planned, self.layers, on_batch)
+            run_plan(self._engine, planned, widths, on_batch)
 
     def _length(self, max_length: int | None) -> int:
         length = self.max_length if max_length is None else choices.whole_number("max_length", max_length, 1)

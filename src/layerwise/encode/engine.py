@@ -24,12 +24,13 @@ from layerwise.arguments import argument
 from layerwise.array_types import I64
 from layerwise.encode import forwards, hf, int8, linear, model_state
 from layerwise.encode.attention import NAME, NARROW, Runs, head_size
-from layerwise.encode.batches import Batch, LayerSets, Packing, Sequences, batches
+from layerwise.encode.batches import Batch, LayerKey, LayerSets, Packing, Sequences, batches
 from layerwise.encode.compare import Comparison
 from layerwise.encode.first_block import NamedTensors, block_inputs
 from layerwise.encode.probes import Probes
 from layerwise.encode.references import plain_layers, read_references
-from layerwise.encode.taps import Collected, Forward, OnLayer, Taps
+from layerwise.encode.sited_model import SitedModel
+from layerwise.encode.taps import Collected, Forward, OnLayer, Taps, block_of
 from layerwise.encode.thread_invariance import make_thread_invariant
 from layerwise.encode.transfer import to_device
 from layerwise.errors import ModelError
@@ -74,6 +75,7 @@ class Engine:
         self._head_size = head_size(loaded.model)
         self._forward_lock, self._copy_lock = new_lock(), new_lock()
         self._eager: nn.Module | None = None
+        self._sited: SitedModel | None = None
         self.leaves = False
         # Whether forwards change the model. Until the probes have shown that, assume that they do.
         self._is_stateful, self._was_changed = True, False
@@ -84,6 +86,7 @@ class Engine:
         self._unpackable_tokens: I64 = np.empty(0, dtype=np.int64)
         comparison = Comparison(loaded.model, probes, name)
         references = comparison.references
+        self._text, self._layer_taps = probes.plain.select([0]), references.taps
         self.blocks, self.width, self.causal = references.blocks, references.width, references.causal
         if self.causal:
             hf.without_cache(self._model)
@@ -110,12 +113,25 @@ class Engine:
         types = sequences.types[0] if sequences.types is not None else None
         with self._copy_lock:
             if self._eager is None or self._is_stateful:
-                with self._model_restored():
+                with self._model_restored(self._model):
                     self._eager = hf.eager_copy(self._model)
             # Such a model must be adapted to a text of this length before the forward that returns the maps.
             if self._is_stateful and self._eager is not None:
                 forwards.adapt_to_text(self._eager, sequences.ids[0])
             return forwards.attention_maps(self._eager, sequences.ids[0], types, self.blocks)
+
+    def sited(self) -> SitedModel:
+        """Return the copy of the model that delivers sites; it is made, and its sites are found, at the first call."""
+        with self._copy_lock:
+            if self._sited is None:
+                taps = self._layer_taps if isinstance(self._taps, Taps) else None
+                with self._model_restored(self._model):
+                    self._sited = SitedModel(self._model, taps, self._text, self._run_on_text)
+            return self._sited
+
+    def _run_on_text(self, model: nn.Module, text: Sequences) -> None:
+        (batch,) = batches(text.lengths(), 1, self.packing)
+        model(**self.inputs(text, batch))
 
     def batches(self, sequences: Sequences, budget: int) -> list[Batch]:
         """Return which windows go through the model together, at most `budget` tokens each; see `batches`."""
@@ -141,7 +157,7 @@ class Engine:
         return np.subtract(np.cumsum(sizes), sizes)
 
     def run(self, sequences: Sequences, batch: Batch, layers: LayerSets, on_layer: OnLayer) -> None:
-        """Run one batch up to the deepest of `layers`.
+        """Run one batch until all of `layers` are computed.
 
         `on_layer` gets each layer that any window needs as (tokens of the batch, width), padding included, as soon as
         its block is done. Windows that need different layers must be in the order of `Batch.by_depth`. If the engine
@@ -154,17 +170,27 @@ class Engine:
         # Only needed without taps: the model then keeps all layers in memory to the end.
         inputs["output_hidden_states"] = isinstance(self._taps, Collected)
         forward = self._forward(batch, layers, inputs, on_layer)
-        with self._model_restored(), torch.inference_mode():
-            self._taps.run(lambda: self._model(**inputs), forward)
-        # The embeddings alone need no attention.
-        if self.packing == "packed" and forward.deepest and not inputs["lw_runs"].calls:
+        model, taps = self._hooked(forward.layers)
+        with self._model_restored(model), torch.inference_mode():
+            taps.run(lambda: model(**inputs), forward)
+        # The embeddings and the values of the first block need no attention.
+        needs_attention = not forward.layers <= {0, "value.1"}
+        if self.packing == "packed" and needs_attention and not inputs["lw_runs"].calls:
             raise ModelError(
                 f"model {self._name!r} accepts the attention {NAME!r} and doesn't call it; load it again, and if "
                 "that doesn't help report it"
             )
 
+    def _hooked(self, layers: frozenset[LayerKey]) -> tuple[nn.Module, Taps | Collected]:
+        """Return the model, and the hooks on it that deliver these layers and sites."""
+        if any(isinstance(key, str) for key in layers):
+            sited = self.sited()
+            if sited.taps is not None:
+                return sited.model, sited.taps
+        return self._model, self._taps
+
     @contextmanager
-    def _model_restored(self) -> Iterator[None]:
+    def _model_restored(self, model: nn.Module) -> Iterator[None]:
         """Restore the model after the block, one block at a time, unless no forward changes it."""
         if self.packing == "packed" and not self._is_stateful:
             yield
@@ -172,7 +198,7 @@ class Engine:
         # torch's products of very small heads depend on the number of threads; `packed_attention` pads such heads.
         one_thread = self.packing != "packed" and self.device.type == "cpu" and self._head_size < NARROW
         with self._forward_lock, hf.without_reports(), computing(1 if one_thread else None):
-            restore = model_state.snapshot(self._model)
+            restore = model_state.snapshot(model)
             try:
                 yield
             finally:
@@ -182,7 +208,7 @@ class Engine:
         """Return the state of a forward at its beginning; arguments as of `run`, and those of the model."""
         length = inputs["input_ids"].shape[1]
 
-        def flat(layer: int, hidden: torch.Tensor) -> None:
+        def flat(layer: LayerKey, hidden: torch.Tensor) -> None:
             # BigBird pads texts to a multiple of its block size.
             on_layer(layer, hidden[:, :length].flatten(0, 1))
 
@@ -195,7 +221,7 @@ class Engine:
             )
         if not self.leaves:
             return Forward(union, flat)
-        depths = np.array([max(positions) for positions in layers])
+        depths = np.array([max(map(block_of, keys)) for keys in layers])
         if (np.diff(depths) > 0).any():
             raise ValueError("a batch of windows that need different layers must have the deepest ones first")
         ends = np.cumsum(batch.lengths)
@@ -225,7 +251,7 @@ class Engine:
         block = self._taps.first_block
         if block is None:
             return {}
-        with self._model_restored(), torch.inference_mode():
+        with self._model_restored(self._model), torch.inference_mode():
             return block_inputs(block, lambda: self._model(**inputs))
 
     def _packed(self, ids: Sequence[I64], types: Sequence[I64] | None, batch: Batch) -> dict[str, Any]:
@@ -358,6 +384,8 @@ class PlainEngine:
     ) -> None:
         self._model, self._forward_lock = loaded.model, new_lock()
         references = read_references(loaded.model, probes, name)
+        self._text, self._layer_taps = probes.plain.select([0]), references.taps
+        self._sited: SitedModel | None = None
         self.blocks, self.width, self.causal = references.blocks, references.width, references.causal
         self.device = next(loaded.model.parameters()).device
 
@@ -372,8 +400,34 @@ class PlainEngine:
     def run(self, sequences: Sequences, batch: Batch, layers: LayerSets, on_layer: OnLayer) -> None:
         """Run one window through the whole model; `on_layer` gets each of `layers` as (tokens, width)."""
         (window,) = batch.windows.tolist()
+        keys = layers if isinstance(layers, frozenset) else layers[0]
+        sites = frozenset(key for key in keys if isinstance(key, str))
+        if sites:
+            self._run_sites(sequences.select([window]), sites, on_layer)
+        if sites == keys:
+            return
         with self._forward_lock, hf.without_reports():
             states = plain_layers(self._model, sequences, window)
         with torch.inference_mode():
-            for layer in sorted(layers if isinstance(layers, frozenset) else layers[0]):
+            for layer in sorted(key for key in keys if isinstance(key, int)):
                 on_layer(layer, states[layer].to(self.device))
+
+    def sited(self) -> SitedModel:
+        """Return the copy of the model that delivers sites; it is made, and its sites are found, at the first call."""
+        with self._forward_lock, hf.without_reports():
+            if self._sited is None:
+                self._sited = SitedModel(self._model, self._layer_taps, self._text, _run_plain)
+            return self._sited
+
+    def _run_sites(self, text: Sequences, sites: frozenset[LayerKey], on_layer: OnLayer) -> None:
+        """Run one window through the copy with sites."""
+        sited, tokens = self.sited(), len(text.ids[0])
+        forward = Forward(sites, lambda key, hidden: on_layer(key, hidden[0, :tokens]))
+        if sited.taps is not None:
+            with self._forward_lock, hf.without_reports(), torch.inference_mode():
+                sited.taps.run(lambda: _run_plain(sited.model, text), forward)
+
+
+def _run_plain(model: nn.Module, text: Sequences) -> None:
+    types = None if text.types is None else text.types[0]
+    forwards.run_plain(model, text.ids[0], types)

@@ -3,6 +3,7 @@
 from layerwise.encode import hf
 from layerwise.encode.checkpoint import Checkpoint
 from layerwise.encode.references import is_causal
+from layerwise.encode.structure import model_structure
 from layerwise.results import Facts
 
 
@@ -22,6 +23,7 @@ def model_facts(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Facts:
         "adapter": None if checkpoint.adapter is None else checkpoint.adapter.description,
         **described,
         "causal": is_causal(model),
+        **model_structure(model),
         "tokenizer_facts": hf.describe_tokenizer(checkpoint, trust_remote_code=trust_remote_code),
         "default_pool": checkpoint.pool or "mean",
         "prompts": dict(checkpoint.prompts.texts),

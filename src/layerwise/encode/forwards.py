@@ -26,7 +26,7 @@ def plain_states(model: nn.Module, ids: I64, type_ids: I64 | None) -> Layers:
 
     The model must not have been changed by an earlier forward, and is restored after this one; see `model_state`.
     """
-    return _layers(_run(model, ids, type_ids), ids)
+    return _layers(run_plain(model, ids, type_ids), ids)
 
 
 @torch.inference_mode()
@@ -35,7 +35,7 @@ def states_with_taps(model: nn.Module, ids: I64, type_ids: I64 | None) -> tuple[
     outputs: list[Any] = []
 
     def run_model() -> Any:
-        outputs.append(_run(model, ids, type_ids))
+        outputs.append(run_plain(model, ids, type_ids))
         return outputs[0]
 
     taps = find_taps(model, run_model)
@@ -48,7 +48,7 @@ def states_if_tapped(
 ) -> tuple[Layers, bool]:
     """Return the layers as `plain_states`, and whether `taps` give exactly the same ones."""
     outputs: list[Any] = []
-    tapped = record_layers(taps, lambda: outputs.append(_run(model, ids, type_ids)), stops=False)
+    tapped = record_layers(taps, lambda: outputs.append(run_plain(model, ids, type_ids)), stops=False)
     states = outputs[0].hidden_states
     return _layers(outputs[0], ids), all(map(torch.equal, tapped, states))
 
@@ -56,11 +56,11 @@ def states_if_tapped(
 @torch.inference_mode()
 def first_states(model: nn.Module, ids: I64, type_ids: I64 | None, taps: Sequence[Tap]) -> Layers:
     """Return the layers of `taps`, the first ones of the model, as `plain_states`; the forward ends after them."""
-    tapped = record_layers(taps, lambda: _run(model, ids, type_ids), stops=True)
+    tapped = record_layers(taps, lambda: run_plain(model, ids, type_ids), stops=True)
     return [state[0, : len(ids)].float().cpu() for state in tapped]
 
 
-def _run(model: nn.Module, ids: I64, type_ids: I64 | None) -> Any:
+def run_plain(model: nn.Module, ids: I64, type_ids: I64 | None) -> Any:
     """Return the output of a model for one text, with `hidden_states`, and restore the model."""
     inputs = _inputs(model, ids, type_ids)
     restore = model_state.snapshot(model)

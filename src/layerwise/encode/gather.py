@@ -13,13 +13,15 @@ import numpy.typing as npt
 import torch
 
 from layerwise import pooling
-from layerwise.encode.batches import Batch
+from layerwise.encode.batches import Batch, LayerKey
 from layerwise.encode.engine import Engine, PlainEngine
 from layerwise.encode.plan import Plan, RowTokens
 from layerwise.encode.request import Request
 from layerwise.encode.taps import OnLayer
 from layerwise.encode.transfer import Floats, Outgoing, Sink, asynchronous, to_device
 from layerwise.errors import ModelError
+from layerwise.layers import depth, site
+from layerwise.widths import Widths, width_of
 
 OnBatch = Callable[[int, int], None]
 
@@ -36,32 +38,32 @@ class PlannedRows:
 def run_plan(
     engine: Engine | PlainEngine,
     planned: Sequence[PlannedRows],
-    layers: Sequence[str],
+    widths: Widths,
     on_batch: OnBatch | None = None,
 ) -> None:
     """Run the model once over some windows, and pass every row of every requested layer to its sink once.
 
     Args:
-        engine: runs the model, up to the deepest layer that is planned.
+        engine: runs the model, up to the last layer or site that is planned.
         planned: the rows of each request; all plans have the same windows, and all requests the same batches.
-        layers: the names of all layers of the model, in order.
+        widths: those of all requested layers.
         on_batch: called after each batch with its numbers of tokens and of windows.
     """
     # Not every version of torch has embedding_bag on MPS.
     device = torch.device("cpu") if engine.device.type == "mps" else engine.device
-    gatherers = [_Gatherer(rows, layers, engine.width, device) for rows in planned]
-    positions = frozenset().union(*(gatherer.names for gatherer in gatherers))
+    gatherers = [_Gatherer(rows, widths, device) for rows in planned]
+    keys: frozenset[LayerKey] = frozenset().union(*(gatherer.names for gatherer in gatherers))
     sequences = planned[0].plan.sequences
     for batch in engine.batches(sequences, planned[0].request.batch_tokens):
         begins = engine.begins(batch)
         receivers = [gatherer.receiver(batch, begins) for gatherer in gatherers]
 
-        def on_layer(position: int, hidden: torch.Tensor, receivers: Sequence[OnLayer] = receivers) -> None:
+        def on_layer(key: LayerKey, hidden: torch.Tensor, receivers: Sequence[OnLayer] = receivers) -> None:
             hidden = hidden.to(device)
             for receive in receivers:
-                receive(position, hidden)
+                receive(key, hidden)
 
-        engine.run(sequences, batch, positions, on_layer)
+        engine.run(sequences, batch, keys, on_layer)
         if on_batch is not None:
             on_batch(int(batch.lengths.sum()), len(batch.windows))
     for gatherer in gatherers:
@@ -71,15 +73,17 @@ def run_plan(
 class _Gatherer:
     """Turns the layers of each batch into the rows of one request.
 
-    `names` are the requested layers by their position in the model.
+    `names` are the requested layers by their position in the model, and the requested sites.
     """
 
-    def __init__(self, rows: PlannedRows, layers: Sequence[str], width: int, device: torch.device) -> None:
+    def __init__(self, rows: PlannedRows, widths: Widths, device: torch.device) -> None:
         self._plan, request = rows.plan, rows.request
-        self.names = {layers.index(name): name for name in request.layers}
+        self.names: dict[LayerKey, str] = {
+            depth(name) if site(name) is None else name: name for name in request.layers
+        }
         how = pooling.reduction(request.pool)
         self._how = how if request.level != "token" else None
-        self._split = _SplitRows(self._plan, request.layers, width, device, how)
+        self._split = _SplitRows(self._plan, request.layers, widths, device, how)
         self._outgoing = Outgoing(rows.sink, len(self.names) if asynchronous(device) else 0)
 
     def receiver(self, batch: Batch, begins: npt.NDArray[np.int64]) -> OnLayer:
@@ -88,10 +92,10 @@ class _Gatherer:
         whole = _OnDevice(self._plan.whole.in_batch(batch.windows, begins), split.device)
         parts = _OnDevice(self._plan.parts.in_batch(batch.windows, begins), split.device)
 
-        def receive(position: int, hidden: torch.Tensor) -> None:
-            if position not in self.names:
+        def receive(key: LayerKey, hidden: torch.Tensor) -> None:
+            if key not in self.names:
                 return
-            name = self.names[position]
+            name = self.names[key]
             if len(whole.rows):
                 values = whole.gather(hidden) if how is None else whole.reduce(hidden, how)
                 self._outgoing.put(name, whole.rows, values)
@@ -109,8 +113,8 @@ class _Gatherer:
 class Memory:
     """A sink that keeps rows in memory: an array (rows, width) per layer."""
 
-    def __init__(self, layers: Sequence[str], rows: int, width: int) -> None:
-        self._layers = {name: np.empty((rows, width), dtype=np.float32) for name in layers}
+    def __init__(self, layers: Sequence[str], rows: int, widths: Widths) -> None:
+        self._layers = {name: np.empty((rows, width_of(widths, name)), dtype=np.float32) for name in layers}
         self._filled = {name: np.zeros(rows, dtype=bool) for name in layers}
 
     @property
@@ -158,16 +162,16 @@ class _SplitRows:
     """Rows whose tokens come from several windows: partial sums (or maxima), completed at the end."""
 
     def __init__(
-        self, plan: Plan, layers: Sequence[str], width: int, device: torch.device, how: pooling.Reduce
+        self, plan: Plan, layers: Sequence[str], widths: Widths, device: torch.device, how: pooling.Reduce
     ) -> None:
         self.device, self._rows, self._how = device, plan.split, how
         self.partial: pooling.Reduce = "max" if how == "max" else "sum"
         self._counts = torch.from_numpy(plan.split_counts).to(device)[:, None]
         # The neutral element of the maximum, or of the sum.
         start = float("-inf") if how == "max" else 0.0
-        shape = (len(self._rows), width)
+        rows = len(self._rows)
         self._sums = {
-            name: torch.full(shape, start, dtype=torch.float32, device=device)
+            name: torch.full((rows, width_of(widths, name)), start, dtype=torch.float32, device=device)
             for name in layers
             if len(self._rows)
         }

@@ -246,12 +246,17 @@ def eager_copy(model: nn.Module) -> nn.Module | None:
     The copy shares the weights. It has its own modules and configuration, without hooks, so that other threads that
     run the model at the same time see no change. None for a family without that attention.
     """
-    copied = _copy(model, {}, {})
+    copied = shared_copy(model)
     try:
         use_attention(copied, "eager")
     except (ValueError, TypeError, AttributeError):
         return None
     return copied
+
+
+def shared_copy(model: nn.Module) -> nn.Module:
+    """Return a copy of a model with its own modules and configuration and without hooks, which shares the weights."""
+    return _copy(model, {}, {})
 
 
 def _copy(module: nn.Module, modules: dict[nn.Module, nn.Module], configs: dict[int, Any]) -> nn.Module:

@@ -44,7 +44,7 @@ class Overview(Result):
     Attributes:
         model: the name of the model.
         layers: the number of layers.
-        width: the number of dimensions of a vector.
+        width: the number of dimensions of a vector; of the widest where sites have others.
         tokens, unknown: the number of tokens of the text, and of those that the model doesn't know.
         rows: the vectors.
     """
@@ -89,7 +89,8 @@ class Overview(Result):
         ]
 
     def _table(self) -> Table:
-        vectors = zip(*(row.vector for row in self.rows), strict=True)
+        filled = ([*row.vector, *[None] * (self.width - len(row.vector))] for row in self.rows)
+        vectors = zip(*filled, strict=True)
         return {**self._described(), **dict(zip(dimension_names(self.width), vectors, strict=True))}
 
     def _shown_table(self) -> Table:
@@ -107,8 +108,8 @@ class Overview(Result):
 
 def overview(encoder: Encoder, states: LayerStates) -> Overview:
     """Return the overview of the one text in `states`."""
-    stack = states.stack(list(states.layers))
-    norms = np.linalg.norm(stack.astype(np.float64), axis=2)
+    layers = {name: states.layer(name) for name in states.layers}
+    norms = {name: np.linalg.norm(rows.astype(np.float64), axis=1) for name, rows in layers.items()}
     texts = states.index["text"].to_pylist()
     special = set(states.where(special=True).tolist()) if states.level == "token" else set()
     tokens, unknown = (states.texts[name][0].as_py() for name in ("tokens", "unknown"))
@@ -118,10 +119,11 @@ def overview(encoder: Encoder, states: LayerStates) -> Overview:
             layer,
             "(special)" if row in special else str(text),
             unknown_of_rows[row],
-            float(norms[position, row]),
-            stack[position, row].tolist(),
+            float(norms[layer][row]),
+            layers[layer][row].tolist(),
         )
         for row, text in enumerate(texts)
-        for position, layer in enumerate(states.layers)
+        for layer in states.layers
     )
-    return Overview(encoder.checkpoint.name, len(states.layers), encoder.width, tokens, unknown, rows)
+    width = max(states.widths.values())
+    return Overview(encoder.checkpoint.name, len(states.layers), width, tokens, unknown, rows)

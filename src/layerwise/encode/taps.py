@@ -21,9 +21,11 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from layerwise.encode.batches import LayerKey
 from layerwise.errors import ModelError
+from layerwise.layers import depth
 
-OnLayer = Callable[[int, torch.Tensor], None]
+OnLayer = Callable[[LayerKey, torch.Tensor], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,20 @@ class Tap:
     module: nn.Module
     call: int
     of_input: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SiteTap:
+    """A site is the output of `module` when it is called for the `call`-th time, or the last `width` numbers of it."""
+
+    module: nn.Module
+    call: int
+    width: int
+
+
+def block_of(key: LayerKey) -> int:
+    """Return the number of the block that gives a layer or a site; 0 for the embeddings."""
+    return key if isinstance(key, int) else depth(key)
 
 
 class Stop(Exception):
@@ -160,8 +176,8 @@ class Forward:
     """The state of one forward.
 
     Attributes:
-        layers: the positions of the layers to deliver.
-        on_layer: called with each of these layers as soon as it is computed.
+        layers: the positions of the layers, and the names of the sites, to deliver.
+        on_layer: called with each of these as soon as it is computed.
         tokens: the number of tokens of the batch at the beginning; 0 if no text may leave.
         remaining_after: the number of tokens that remain, for each layer after which texts leave. They are the first
             tokens of the batch.
@@ -170,17 +186,22 @@ class Forward:
         calls: the number of calls of each module so far.
     """
 
-    layers: frozenset[int]
+    layers: frozenset[LayerKey]
     on_layer: OnLayer
     tokens: int = 0
     remaining_after: Mapping[int, int] = field(default_factory=dict)
     runs: ShrinkingBatch | None = None
-    delivered: set[int] = field(default_factory=set)
+    delivered: set[LayerKey] = field(default_factory=set)
     calls: dict[nn.Module, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.deepest = max(self.layers)
+        self.deepest = max(map(block_of, self.layers))
         self.remaining = self.tokens
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everything was delivered."""
+        return len(self.delivered) == len(self.layers)
 
     def count_call(self, module: nn.Module) -> int:
         """Count a call of a module, and return the number of its calls before."""
@@ -188,15 +209,15 @@ class Forward:
         self.calls[module] = before + 1
         return before
 
-    def deliver(self, layer: int, hidden: torch.Tensor) -> None:
-        """Pass a layer to `on_layer` if it is one of `layers`."""
+    def deliver(self, layer: LayerKey, hidden: torch.Tensor) -> None:
+        """Pass a layer or a site to `on_layer` if it is one of `layers`."""
         if layer in self.layers:
             self.delivered.add(layer)
             self.on_layer(layer, hidden)
 
-    def cut_output(self, layer: int, output: Any) -> Any:
+    def cut_output(self, layer: LayerKey, output: Any) -> Any:
         """Return the output for a layer without the texts that leave after it; None if no text leaves."""
-        if layer not in self.remaining_after:
+        if not isinstance(layer, int) or layer not in self.remaining_after:
             return None
         before, self.remaining = self.remaining, self.remaining_after[layer]
         if self.runs is not None:
@@ -209,7 +230,7 @@ class Forward:
 
     def check(self) -> None:
         """Raise ModelError if one of `layers` wasn't delivered."""
-        missing = sorted(self.layers - self.delivered)
+        missing = sorted(self.layers - self.delivered, key=lambda key: (block_of(key), str(key)))
         if missing:
             raise ModelError(
                 f"the model's forward ended without layer {', '.join(map(str, missing))}, which was requested; it "
@@ -240,30 +261,35 @@ class _Current(threading.local):
 
 
 class Taps:
-    """Hooks on a model that deliver each layer as soon as it is computed.
+    """Hooks on a model that deliver each layer, and each site, as soon as it is computed.
 
     Attributes:
         final_norm: whether the last layer is the output of a norm after the last block.
         first_block: the module whose output is layer 1.
     """
 
-    def __init__(self, taps: list[Tap], model: nn.Module) -> None:
-        self._layers: dict[nn.Module, dict[int, int]] = {}
+    def __init__(
+        self, taps: Sequence[Tap], model: nn.Module, sites: Mapping[str, SiteTap] | None = None
+    ) -> None:
+        self._layers: dict[nn.Module, dict[int, LayerKey]] = {}
+        self._sites = sites or {}
         self._embedded = taps[0].module if taps[0].of_input else None
         for layer, tap in enumerate(taps):
             if not tap.of_input:
                 self._layers.setdefault(tap.module, {})[tap.call] = layer
         self._current = _Current()
-        for module in self._layers:
-            module.register_forward_hook(self._after)
         for module in _blocks(model, self._layers):
             module.register_forward_pre_hook(self._before, with_kwargs=True)
+        for name, site_tap in self._sites.items():
+            self._layers.setdefault(site_tap.module, {})[site_tap.call] = name
+        for module in self._layers:
+            module.register_forward_hook(self._after)
         self.first_block = taps[1].module if len(taps) > 1 else None
         # In many families all layers are outputs of norms, and then the last one is no exception.
         self.final_norm = _is_norm(taps[-1]) and (len(taps) < 3 or not _is_norm(taps[-2]))
 
     def run(self, run_model: Callable[[], Any], forward: Forward) -> None:
-        """Run the model up to the deepest layer of `forward`, which gets each layer.
+        """Run the model until `forward` has got each of its layers and sites.
 
         Raises:
             ModelError: a layer wasn't delivered.
@@ -300,8 +326,10 @@ class Taps:
         hidden = first_tensor(output)
         if layer is None or hidden is None:
             return None
+        if isinstance(layer, str):
+            hidden = hidden[..., -self._sites[layer].width :].contiguous()
         forward.deliver(layer, hidden)
-        if layer >= forward.deepest:
+        if forward.is_done:
             raise Stop
         return forward.cut_output(layer, output)
 

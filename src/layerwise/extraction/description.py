@@ -26,12 +26,14 @@ _LOG = logging.getLogger("layerwise")
 def describe(worker: WorkerDescription, corpus: Corpus, sources: tuple[SourceEntry, ...]) -> Description:
     """Return the description of a dataset of one extraction, after its source was read."""
     settings, model = worker.settings, worker.model
+    widths = {name: width for name, width in worker.widths.items() if width != model.width}
     description = Description(
         layers=settings.layers,
         level=settings.level,
         pool=settings.pool,
         blocks=model.blocks,
         width=model.width,
+        widths=widths or None,
         dtype=settings.dtype,
         model=model,
         tolerance=Tolerance.from_json(tolerance(settings.precision, settings.dtype)),

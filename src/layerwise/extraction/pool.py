@@ -139,7 +139,7 @@ def _write(writer: DatasetWriter, number: int, part: LayerDataset, request: _Poo
         [pooling.choose(rows.groups, request.pool) for rows in rows_of_texts],
         [len(text.tokens) for text in texts],
     )
-    into = writer.begin(part.layers, len(groups), part.width, dtype, number)
+    into = writer.begin(part.layers, len(groups), part.widths, dtype, number)
     for layer in part.layers:
         into.put(layer, np.arange(len(groups)), pooling.reduce_array(part.layer(layer), groups, request.pool))
     counts = dict.fromkeys(rowing.COUNTS, 0)

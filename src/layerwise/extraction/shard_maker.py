@@ -13,6 +13,7 @@ from layerwise._util.memory import give_back
 from layerwise._util.progress import Tracker
 from layerwise.example import Example, digest
 from layerwise.extraction.parity import measured
+from layerwise.layers import in_order
 from layerwise.parallel.executor import Report
 from layerwise.schema import Carried, carried_columns
 from layerwise.store import ShardWriter
@@ -53,11 +54,13 @@ class WorkerDescription:
     Attributes:
         settings: those that the encoder determines.
         model: the model's entry in the manifest; its `blocks` and `width` are the dataset's.
+        widths: those of the layers.
         notes: what the user should know about the model.
     """
 
     settings: EncoderSettings
     model: ModelEntry
+    widths: Mapping[str, int]
     notes: tuple[str, ...]
 
 
@@ -133,7 +136,9 @@ class ShardMaker:
 
     def __init__(self, recipe: ShardRecipe, encoder: Encoder, share: tuple[int, int] | None) -> None:
         self._recipe, self._encoder, self._share = recipe, encoder, share
-        self._request = encoder.request(**recipe.request)
+        request = encoder.request(**recipe.request)
+        self._request = replace(request, layers=in_order(request.layers))
+        self._widths = encoder.widths_of(self._request.layers)
         self._share_lock: Any = None
 
     def describe(self) -> WorkerDescription:
@@ -147,7 +152,8 @@ class ShardMaker:
             device=encoder.device.split(":")[0],
             engine=encoder.engine,
         )
-        return WorkerDescription(settings, ModelEntry.from_json(encoder.description), encoder.notes)
+        model = ModelEntry.from_json(encoder.description)
+        return WorkerDescription(settings, model, self._widths, encoder.notes)
 
     def prepare(self, task: Task) -> Ready:
         """Tokenise a shard's texts and lay out its rows."""
@@ -176,7 +182,7 @@ class ShardMaker:
             report(texts=texts, tokens=tokens, share=share)
 
         writer = ShardWriter(
-            folder, task.number, self._request.layers, shard.rows, self._encoder.width, self._recipe.dtype
+            folder, task.number, self._request.layers, shard.rows, self._widths, self._recipe.dtype
         )
         try:
             self._encoder.run(shard, writer, on_batch)

@@ -44,6 +44,7 @@ __all__ = [
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 GREY, PALE = "#555555", "#e6e6e6"
+SITE_COLOURS = {"value": "#A3487F", "attention": "#8A6D00", "mlp": "#2F7F8F"}
 RAMP = "cividis"
 FONT, SMALL = 8.0, 7.0
 STEPS = (1, 2, 5, 10)  # between ticks: 2.5 would need a digit more

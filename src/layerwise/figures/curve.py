@@ -15,6 +15,7 @@ from layerwise.figures.canvas import (
     GREY,
     PALE,
     PURPLE,
+    SITE_COLOURS,
     STEPS,
     VERMILLION,
     drawable,
@@ -25,8 +26,8 @@ from layerwise.figures.display_names import named, number, unit_of
 from layerwise.figures.label_spread import spread
 from layerwise.figures.language import language, say, speaking
 from layerwise.figures.probe_axis import BaselineLine, baseline_lines, present, score_range, with_margin
-from layerwise.figures.result_access import ResultJson, content
-from layerwise.layers import depth, short_mix
+from layerwise.figures.result_access import BEFORE, ResultJson, content
+from layerwise.layers import SITES, depth, is_layer, short_mix, site
 from layerwise.wording import fixed
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class _Point:
 def layer_curve(result: Any, *, lang: str = "en") -> Figure:
     """Return the scores of a probe along the layers, as a `matplotlib.figure.Figure`.
 
-    Layers are in order of depth, then mixes, then `chosen`; bars are 95% intervals.
+    Layers are in order of depth, with a line per site, then mixes, then `chosen`; bars are 95% intervals.
 
     Args:
         result: what `lw.probe` returns, or the content of `probe.json`.
@@ -76,7 +77,10 @@ def layer_curve(result: Any, *, lang: str = "en") -> Figure:
         baselines = baseline_lines(result.get("baselines") or {}, result["metric"])
         low, high = _limits(everything, baselines)
         axes.set_ylim(low, high)
-        _draw(axes, layers, BLUE, "o", say("figure.one.layer"), line=True)
+        _draw(axes, _of_site(layers, None), BLUE, "o", say("figure.one.layer"), line=True)
+        for name in SITES:
+            label = say(f"probe.site.{name}")
+            _draw(axes, _of_site(layers, name), SITE_COLOURS[name], "o", label, line=True)
         _draw(axes, mixes, VERMILLION, "s", say("figure.mix"))
         _draw(axes, chosen, GREEN, "D", say("probe.chosen"))
         if result["metric"] == "accuracy":  # control tasks are always scored by accuracy
@@ -99,7 +103,7 @@ def _points(result: ResultJson) -> tuple[list[_Point], list[_Point], list[_Point
         _point(c, depth, c["mix"], best) for c, depth in zip(scored, depths, strict=True) if depth is not None
     ]
     layers.sort(key=lambda point: point.x)
-    at = layers[-1].x + 2 if layers else 0
+    at = math.ceil(layers[-1].x) + 2 if layers else 0
     rest = [c for c, depth in zip(scored, depths, strict=True) if depth is None]
     mixes = [_point(c, at + i, c["mix"], best) for i, c in enumerate(rest)]
     chosen = result.get("chosen") or {}
@@ -111,9 +115,16 @@ def _points(result: ResultJson) -> tuple[list[_Point], list[_Point], list[_Point
     return layers, mixes, last
 
 
-def _depth(candidate: Mapping[str, Any]) -> int | None:
+def _depth(candidate: Mapping[str, Any]) -> float | None:
+    """Return the place of a layer or a site on the axis of depth; None for a mix."""
     mix = candidate["mix"]
-    return depth(mix) if mix == "emb" or (mix.isascii() and mix.isdigit()) else None
+    if not (mix.isascii() and is_layer(mix)):
+        return None
+    return depth(mix) - BEFORE.get(site(mix) or "", 0)
+
+
+def _of_site(points: Sequence[_Point], name: str | None) -> list[_Point]:
+    return [point for point in points if site(point.name) == name]
 
 
 def _point(item: Mapping[str, Any], x: float, name: str, best: str | None) -> _Point:
@@ -240,8 +251,9 @@ def _baseline_label(line: BaselineLine, digits: int, below: bool) -> str:
 
 
 def _frame(axes: Axes, result: Mapping[str, Any], layers: Sequence[_Point], mixes: Sequence[_Point]) -> None:
-    step = max(1, math.ceil(len(layers) / _TICKS_MOST))
-    ticked = [*layers[::step], *mixes]
+    named_layers = _of_site(layers, None) or layers
+    step = max(1, math.ceil(len(named_layers) / _TICKS_MOST))
+    ticked = [*named_layers[::step], *mixes]
     axes.set_xticks([p.x for p in ticked], [_label(p.name) for p in ticked])
     for tick, point in zip(axes.get_xticklabels(), ticked, strict=True):
         if point in mixes:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import RequestError
-from layerwise.figures.canvas import BLUE, FONT, GREY, SMALL, page
+from layerwise.figures.canvas import BLUE, FONT, GREY, SITE_COLOURS, SMALL, page
 from layerwise.figures.display_names import number
 from layerwise.figures.language import language, say, speaking
 from layerwise.figures.measure_scale import axis_ends, caution_text, floor_text, usable_cells
 from layerwise.figures.result_access import ResultJson, content, listed, per_layer
 from layerwise.figures.series import draw, frame, layer_values, lines, runs
+from layerwise.layers import site
 from layerwise.wording import measure_name, text_in
 
 if TYPE_CHECKING:
@@ -58,7 +59,19 @@ def geometry(analysis: Any, measures: str | Sequence[str] | None = None, *, lang
             spare.remove()
         title = lines(_title(analysis, chosen), round(columns * wide * 16))
         figure.suptitle(title, fontsize=FONT, x=0.01, ha="left")
+        if any(map(site, layers)):
+            _site_legend(figure, panels[0], layers)
     return figure
+
+
+def _site_legend(figure: Figure, axes: Axes, layers: Sequence[str]) -> None:
+    """Draw what the colours of sites mean, under the panels."""
+    colours = {site(name): SITE_COLOURS.get(site(name) or "", BLUE) for name in layers}
+    for name, colour in colours.items():
+        label = say("figure.one.layer" if name is None else f"probe.site.{name}")
+        axes.plot([], [], "o-", color=colour, markersize=3.6, linewidth=1.1, label=label)
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower left", ncols=len(names), fontsize=SMALL, frameon=False)
 
 
 def _chosen(available: dict[str, ResultJson], measures: str | Sequence[str] | None) -> dict[str, ResultJson]:

@@ -28,6 +28,7 @@ everything else is a JSON value. All but `title` may be missing or null; the pag
     probe       content of probe.json, or null; with `short_mixes`, the shortest form of each mix string in it
     analysis    content of analysis.json, or null; its measures get a `scale` (`figures.measure_scale`)
     tokens      a list of texts: `doc`, `text` (or null), `count` (of its tokens), `tokens`, `special`, `unknown` (or null),
+                `layers` (those of the numbers below),
                 `truncated` (how many tokens were cut off),
                 `norms` float32 (layers, n), `moves` float32 (layers − 1, n): cosine with the same token one layer before,
                 `cosines` int8 (layers, n, n), `coords` int16 (layers, n, 2): all layers on one plane, ±32767 is ±`reach`

@@ -7,7 +7,7 @@ from typing import Any
 
 from layerwise.errors import RequestError
 from layerwise.figures.language import language
-from layerwise.layers import depth
+from layerwise.layers import depth, site
 from layerwise.wording import in_language
 
 ResultJson = Mapping[str, Any]
@@ -43,13 +43,27 @@ def listed(names: Sequence[str] | Mapping[str, Any]) -> str:
     return f"there are {', '.join(names)}" if names else "there are none"
 
 
-def places(layers: Sequence[str]) -> list[int]:
-    """Return positions of layers on an axis: their depths, or 0, 1, … where a name has no depth."""
+# How far before the output of its block a site is drawn.
+BEFORE = {"value": 0.75, "attention": 0.5, "mlp": 0.25}
+
+
+def places(layers: Sequence[str]) -> list[float]:
+    """Return positions of layers on an axis: their depths, or 0, 1, … where a name has no depth.
+
+    Sites are drawn before the outputs of their blocks.
+    """
     try:
-        depths = [depth(name) for name in layers]
+        depths: list[float] = [depth(name) for name in layers]
     except ValueError:
         depths = []
+    if depths and len(outputs(layers)) not in (0, len(layers)):
+        return [at - BEFORE.get(site(name) or "", 0) for at, name in zip(depths, layers, strict=True)]
     return depths if depths and len(set(depths)) == len(layers) else list(range(len(layers)))
+
+
+def outputs(layers: Sequence[str]) -> list[str]:
+    """Return the layers that are no sites, which name the axis; all if there are none."""
+    return [name for name in layers if site(name) is None] or list(layers)
 
 
 def _paired(measure: ResultJson) -> bool:

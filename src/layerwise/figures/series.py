@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from layerwise.figures.canvas import GREY, PALE, SMALL, STEPS, drawable, width_of
+from layerwise.figures.canvas import GREY, PALE, SITE_COLOURS, SMALL, STEPS, drawable, width_of
 from layerwise.figures.display_names import number
 from layerwise.figures.language import say
-from layerwise.figures.result_access import places
+from layerwise.figures.result_access import outputs, places
 from layerwise.figures.text_width import wrapped
+from layerwise.layers import SITES, site
 
 if TYPE_CHECKING:
     from layerwise.figures.canvas import Axes
@@ -20,28 +21,37 @@ _NAME_MOST = 8  # characters
 
 
 class LayerValue(NamedTuple):
-    """A layer's number: position of the layer, value, ends of the interval; `None` where undefined."""
+    """A layer's number: position of the layer, value, ends of the interval; `None` where undefined; and its site."""
 
-    x: int
+    x: float
     value: float | None
     low: float | None
     high: float | None
+    site: str = ""
 
 
 def layer_values(layers: Sequence[str], items: Iterable[Any]) -> list[LayerValue]:
     """Return the numbers of layers in order of depth; items are mappings with `value`, `low`, `high`, or numbers."""
     series = []
-    for x, item in zip(places(layers), items, strict=True):
+    for x, name, item in zip(places(layers), layers, items, strict=True):
         all_three = item if isinstance(item, Mapping) else {"value": item}
-        series.append(LayerValue(x, *(number(all_three.get(key)) for key in LayerValue._fields[1:])))
+        value, low, high = (number(all_three.get(key)) for key in ("value", "low", "high"))
+        series.append(LayerValue(x, value, low, high, site(name) or ""))
     return sorted(series)
 
 
 def draw(axes: Axes, series: Sequence[LayerValue], colour: str, *, band: bool) -> None:
     """Draw a series: points joined by a line within a band, or points alone with bars.
 
-    Where a number is undefined the line has a gap; a band of one layer is a bar.
+    Where a number is undefined the line has a gap; a band of one layer is a bar. Each site has its own line and colour.
     """
+    for name in ("", *SITES):
+        of_site = [spot for spot in series if spot.site == name]
+        if of_site:
+            _draw_site(axes, of_site, SITE_COLOURS.get(name, colour), band=band)
+
+
+def _draw_site(axes: Axes, series: Sequence[LayerValue], colour: str, *, band: bool) -> None:
     size = 3.6 if len(series) <= _MANY else 2.4
     ends = [(spot.x, spot.low, spot.high) for spot in series]
     for run in runs(ends):
@@ -70,7 +80,8 @@ def frame(axes: Axes, layers: Sequence[str], series: Sequence[LayerValue], wide:
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=SMALL, pad=2)
     axes.locator_params(axis="y", nbins=5, steps=STEPS)
-    named = sorted(zip(places(layers), (drawable(name, _NAME_MOST) for name in layers), strict=True))
+    at = dict(zip(layers, places(layers), strict=True))
+    named = sorted((at[name], drawable(name, _NAME_MOST)) for name in outputs(layers))
     first, last = named[0][0], named[-1][0]
     axes.set_xlim(first - 0.6, last + 0.6)
     named = _apart(named, wide / (last - first + 1.2))
@@ -93,16 +104,16 @@ def runs(items: Sequence[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
     return [list(run) for whole, run in grouped if whole]
 
 
-def _apart(named: Sequence[tuple[int, str]], unit: float) -> list[tuple[int, str]]:
+def _apart(named: Sequence[tuple[float, str]], unit: float) -> list[tuple[float, str]]:
     """Return the ticks at every depth, or every second, and so on, so that no names overlap.
 
     `unit` is the distance between two successive depths, in points.
     """
 
-    def fits(first: tuple[int, str], second: tuple[int, str]) -> bool:
+    def fits(first: tuple[float, str], second: tuple[float, str]) -> bool:
         return (second[0] - first[0]) * unit >= width_of(first[1] + second[1], SMALL) / 2 + 2.5
 
-    for step in range(1, named[-1][0] - named[0][0] + 1):
+    for step in range(1, int(named[-1][0] - named[0][0]) + 1):
         ticks = [first for first in named if (first[0] - named[0][0]) % step == 0]
         if all(map(fits, ticks, ticks[1:])):
             return ticks

@@ -31,7 +31,7 @@ class MixAdvice:
             RequestError: the dataset can't be mixed in this way.
         """
         try:
-            parse_mix(self.mix, dataset.blocks, dataset.layers)
+            parse_mix(self.mix, dataset.blocks, dataset.layers, dataset.widths)
         except RequestError:
             raise RequestError(
                 f"{self.origin} advised the mix {self.mix} and the dataset has the layers {', '.join(dataset.layers)}; extract "

@@ -3,7 +3,7 @@
 `predict.Head` adds the methods on texts, which need the model.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from layerwise.arguments import argument
 from layerwise.array_types import F32
 from layerwise.errors import HeadError, RequestError
 from layerwise.heads.mixing import Norms, Read, planes, standardise
-from layerwise.layers import depth
+from layerwise.layers import in_order
 from layerwise.mixes import LayerStats, Mix
 
 ACTIVATIONS = ("gelu", "relu")
@@ -176,12 +176,19 @@ class TaskHead:
         return standardise(planes(self.mix, read, self.norms, paired), self.stats)
 
 
+def layer_widths(model: Mapping[str, Any], layers: Iterable[str]) -> dict[str, int]:
+    """Return the width of each of some layers of a head's model, by its name."""
+    others = model.get("widths") or {}
+    return {name: int(others.get(name, model["width"])) for name in layers}
+
+
 @dataclass(eq=False)
 class HeadData:
     """A head as it is stored.
 
     Attributes:
-        model: `id`, `revision`, `family`, `blocks`, `width`, and the hashes `weights`, `tokenizer`, `config`.
+        model: `id`, `revision`, `family`, `blocks`, `width`, `widths` of sites that have others, and the hashes
+            `weights`, `tokenizer`, `config`.
         rows: how rows are made from texts: `level`, `pool`, `special_tokens`, `long`, `max_length`, `overlap`,
             `precision`, `prompt` and `word_split` (or `None`), and `words_pool`, which is set where texts are pools of word rows.
         pairs: the names of the two texts of a record, or `None`.
@@ -218,7 +225,12 @@ class HeadData:
     def layers(self) -> tuple[str, ...]:
         """The layers that the mixes use, the deepest last; texts are encoded up to that layer."""
         names = {name for task in self.task_heads for name in task.mix.layers}
-        return tuple(sorted(names, key=depth))
+        return in_order(names)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """The width of each layer of the mixes, by its name."""
+        return layer_widths(self.model, self.layers)
 
     def check_model(self, hashes: Mapping[str, str], name: str) -> None:
         """Check that a model is the one that the head was trained on.

@@ -48,7 +48,7 @@ class HeadMix:
         hidden = self.task.fitted.hidden
         if self.hidden and hidden is not None:
             return len(hidden[1])
-        return input_width(self.task.mix, int(self.head.model["width"]), self.head.pairs is not None)
+        return input_width(self.task.mix, self.head.widths, self.head.pairs is not None)
 
     def __call__(self, read: Read) -> F32:
         """Return the vectors of rows, float32 (rows / rows_per_vector, width).

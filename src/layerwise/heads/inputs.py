@@ -52,11 +52,19 @@ def describe_rows(dataset: LayerDataset) -> dict[str, Any]:
     return {"level": dataset.level, "pool": dataset.pool, **rows, "words_pool": words}
 
 
-def describe_model(dataset: LayerDataset) -> dict[str, Any]:
-    """Return the model of a dataset: its id, revision, family, blocks, width and hashes, and its adapter if it has one."""
+def describe_model(dataset: LayerDataset, layers: Iterable[str]) -> dict[str, Any]:
+    """Return the model of a dataset: its id, revision, family, blocks, width and hashes, and its adapter if it has one.
+
+    `widths` are those of the sites among `layers` whose vectors have another width than the model's layers.
+    """
     model = dataset.manifest.model
     adapter = {"adapter": model.adapter.to_json()} if model.adapter is not None else {}
-    return {**{name: getattr(model, name) for name in _MODEL}, **adapter}
+    widths = {name: dataset.widths[name] for name in layers if dataset.widths[name] != model.width}
+    return {
+        **{name: getattr(model, name) for name in _MODEL},
+        **({"widths": widths} if widths else {}),
+        **adapter,
+    }
 
 
 def describe_pairs(dataset: LayerDataset) -> tuple[str, str] | None:

@@ -60,7 +60,7 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
 
     Attributes:
         mix_: the mix, its layers resolved.
-        width_, blocks_: the width of a layer, and the number of blocks of the model.
+        width_, widths_, blocks_: the width of a layer, that of each layer of the mix, and the number of blocks of the model.
         stats_: mean and deviation per layer of the mix; `None` without `norm=layer`, and for a head.
         hashes_: SHA-256 of the model's weights, tokenizer and configuration; another model is refused.
 
@@ -143,7 +143,7 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         if self.head_mix_ is not None and self.hidden:
             names = dimension_names(self.head_mix_.width)
             return np.array([f"hidden_{name}" for name in names], dtype=np.object_)
-        return mix_feature_names(self.mix_, self.width_, self.blocks_)
+        return mix_feature_names(self.mix_, self.widths_, self.blocks_)
 
     @property
     def _needs_stats(self) -> bool:
@@ -164,12 +164,18 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
             mix = self.head_mix_.task.mix
         else:
             refuse_head_options(self.task, self.hidden)
-            mix = parse_mix(self.mix, encoder.blocks, resolve_layers(self.layers, encoder.blocks))
+            mix = parse_mix(self.mix, encoder.blocks, self._available(encoder.blocks))
             refuse_learned(mix)
             encoder.request(mix.layers, self.level, self.pool, **(self.options or {}))
-        self.mix_ = mix
+        self.mix_, self.widths_ = mix, encoder.widths_of(mix.layers)
+        mix.out_width(self.widths_)
         self.width_, self.blocks_, self.hashes_ = encoder.width, encoder.blocks, encoder.hashes
         return encoder
+
+    def _available(self, blocks: int) -> tuple[str, ...] | None:
+        """Return the layers that may be mixed; None for all, sites too."""
+        is_all = isinstance(self.layers, str) and self.layers == "all"
+        return None if is_all else resolve_layers(self.layers, blocks)
 
     def _head_mix(self, head: Head, encoder: Encoder) -> HeadMix:
         """Return the mix of a head, after checking that the parameters agree with its training."""
@@ -203,7 +209,7 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
     def _mixed(self, encoder: Encoder, texts: Sequence[Any]) -> F32:
         parts = [texts[start : start + _TEXTS] for start in range(0, len(texts), _TEXTS)]
         mixed = [self._mixed_part(encoder, part) for part in parts]
-        width = self.mix_.out_width(self.width_) if self.head_mix_ is None else self.head_mix_.width
+        width = self.mix_.out_width(self.widths_) if self.head_mix_ is None else self.head_mix_.width
         empty = np.zeros((0, width), np.float32)
         return mixed[0] if len(mixed) == 1 else np.concatenate([empty, *mixed])
 
@@ -213,7 +219,7 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
         examples = [example for record in examples_of(texts, None) for example in record]
         batch_tokens = (self.options or {}).get("batch_tokens")
         states = encode_rows(self.head_mix_.head, encoder, examples, batch_tokens).checked()
-        return fitted_rows(self.head_mix_, slice(0, states.rows), states.width, states.layer)
+        return fitted_rows(self.head_mix_, slice(0, states.rows), max(states.widths.values()), states.layer)
 
     def __sklearn_tags__(self) -> Any:
         """Return the tags for scikit-learn: the input is texts, the output float32."""

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from layerwise.errors import RequestError
-from layerwise.layers import LayerSpec, depth, resolve_layers
+from layerwise.layers import LayerSpec, depth, resolve_layers, site
 from layerwise.mixes import (
     LayerStats,
     Mix,
@@ -20,6 +20,7 @@ from layerwise.mixes import (
     refuse_learned,
 )
 from layerwise.states import dimension_names
+from layerwise.widths import Widths, common_width, width_of
 
 Floats = NDArray[Any]  # float32 or float64
 
@@ -81,7 +82,7 @@ class LayerMix(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         """Return the mixed rows of X (rows, layers * width): (rows, width), or more for `concat`."""
         check_is_fitted(self, "width_")
         values = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return apply_mix(self.mix_, lambda name: self._layer(values, name), self.stats_)
+        return apply_mix(self.mix_, lambda name: self._layer(values, name), self.stats_, self.width_)
 
     def get_feature_names_out(self, input_features: Sequence[str] | None = None) -> NDArray[np.object_]:
         """Return the names of the mixed columns, such as `layer03_dim117`; see `mix_feature_names`.
@@ -134,16 +135,22 @@ class LayerMix(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         return tags
 
 
-def mix_feature_names(mix: Mix, width: int, blocks: int) -> NDArray[np.object_]:
-    """Return a name per column of a mix, an array of str of shape (mix.out_width(width),).
+def mix_feature_names(mix: Mix, widths: Widths, blocks: int) -> NDArray[np.object_]:
+    """Return a name per column of a mix, an array of str of shape (mix.out_width(widths),).
 
-    A column that comes from one layer (a single layer, or `concat`) is named `layer03_dim117`; `emb` is
-    `layer00`. A column mixed from several layers is named `mean(1,2,3)_dim117`, after the canonical mix string.
-    Numbers are padded with zeros, so that the names of a layer's columns sort in the order of the columns:
-    layers to two digits or as many as `blocks` has, dimensions to as many as `width - 1` has.
+    A column that comes from one layer (a single layer, or `concat`) is named `layer03_dim117`, that of a site
+    `value03_dim117`; `emb` is `layer00`. A column mixed from several layers is named `mean(1,2,3)_dim117`, after the
+    canonical mix string. Numbers are padded with zeros, so that the names of a layer's columns sort in the order of the
+    columns: layers to two digits or as many as `blocks` has, dimensions to as many as the width less one has.
     """
-    layer_digits, dims = max(2, len(str(blocks))), dimension_names(width)
-    prefixes = [str(mix)]
     if mix.how in ("layer", "concat"):
-        prefixes = [f"layer{depth(name):0{layer_digits}}" for name in mix.layers]
-    return np.array([f"{prefix}_{dim}" for prefix in prefixes for dim in dims], dtype=object)
+        digits = max(2, len(str(blocks)))
+        prefixes = {
+            f"{site(name) or 'layer'}{depth(name):0{digits}}": width_of(widths, name) for name in mix.layers
+        }
+    else:
+        prefixes = {str(mix): common_width(widths, mix.layers)}
+    return np.array(
+        [f"{prefix}_{dim}" for prefix, width in prefixes.items() for dim in dimension_names(width)],
+        dtype=object,
+    )

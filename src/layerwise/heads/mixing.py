@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.array_types import F32, I64
-from layerwise.layers import depth
+from layerwise.layers import in_order
 from layerwise.mixes import LayerStats, Mix, Mixer, apply_mix, layer_stats, within_float32
 from layerwise.states import Layered
+from layerwise.widths import Widths
 
 Read = Callable[[str], F32]
 Norms = Mapping[str, LayerStats]
@@ -34,9 +35,9 @@ def planes(mix: Mix, read: Read, norms: Norms | None, paired: bool) -> list[F32]
     return [halves(values) for values in arrays] if paired else arrays
 
 
-def input_width(mix: Mix, width: int, paired: bool) -> int:
+def input_width(mix: Mix, widths: Widths, paired: bool) -> int:
     """Return the number of inputs of a head per row (per layer, for a learned mix)."""
-    out = mix.out_width(width)
+    out = mix.out_width(widths)
     return 2 * out + 1 if paired else out
 
 
@@ -59,9 +60,9 @@ class Planes:
 class _PlanesReader:
     """Build the planes of one mix from layers that are added in the order of the model."""
 
-    def __init__(self, mix: Mix) -> None:
+    def __init__(self, mix: Mix, widths: Widths) -> None:
         self.mix, self.norms = mix, dict[str, LayerStats]()
-        self._mixer, self._layers = Mixer(mix), dict[str, F32]()
+        self._mixer, self._layers = Mixer(mix, widths), dict[str, F32]()
 
     def add(self, name: str, values: F32, fit_rows: NDArray[np.bool_]) -> None:
         """Add the layer `name`, (rows, width); statistics for `norm=layer` are those of `fit_rows`, bool (rows,)."""
@@ -92,9 +93,9 @@ def read_planes(
         mixes: the mixes.
         fit: for each mix, bool (n,), the rows from which the statistics of `norm=layer` are computed.
     """
-    readers = [_PlanesReader(mix) for mix in mixes]
+    readers = [_PlanesReader(mix, dataset.widths) for mix in mixes]
     flat, paired = rows.reshape(-1), rows.ndim == 2
-    for name in sorted({name for mix in mixes for name in mix.layers}, key=depth):
+    for name in in_order({name for mix in mixes for name in mix.layers}):
         values: F32 = dataset.layer(name, rows=flat)
         for reader, fit_rows in zip(readers, fit, strict=True):
             reader.add(name, values, np.repeat(fit_rows, 2) if paired else fit_rows)

@@ -26,8 +26,9 @@ from layerwise._util.guarded import (
     read_json,
 )
 from layerwise._util.paths import local_path, reason
+from layerwise.array_types import F64
 from layerwise.errors import HeadError, RequestError
-from layerwise.heads.head import Fitted, HeadData, TaskHead
+from layerwise.heads.head import Fitted, HeadData, TaskHead, layer_widths
 from layerwise.heads.mixing import Norms, input_width
 from layerwise.heads.storage_checks import check_head
 from layerwise.mixes import LayerStats, Mix, looks_like_mix, parse_mix
@@ -165,7 +166,8 @@ def read_head(path: str | Path) -> HeadData:
         arrays_of_tasks[int(number)][tensor_name] = array
     tasks = []
     for entry, mix, task_arrays in zip(value["tasks"], mixes, arrays_of_tasks, strict=True):
-        fitted, stats, norms = from_tensors(task_arrays, mix, entry["activation"])
+        widths = layer_widths(value["model"], mix.layers)
+        fitted, stats, norms = from_tensors(task_arrays, mix, entry["activation"], widths)
         tasks.append(
             TaskHead(
                 name=entry["name"],
@@ -197,19 +199,22 @@ def head_name(path: str | Path) -> str:
 
 def _mixes(file: Path, value: dict[str, Any]) -> list[Mix]:
     try:
-        return [parse_mix(entry["mix"], value["model"]["blocks"]) for entry in value["tasks"]]
+        mixes = [parse_mix(entry["mix"], value["model"]["blocks"]) for entry in value["tasks"]]
+        for mix in mixes:
+            mix.out_width(layer_widths(value["model"], mix.layers))
     except RequestError as error:
         raise HeadError(f"{file} is damaged: {error!s:.300}; restore it from a copy") from None
+    return mixes
 
 
 def _expected_tensors(value: dict[str, Any], mixes: Sequence[Mix]) -> dict[str, TensorSpec]:
     """Return the tensors that `head.json` describes."""
-    width, paired = value["model"]["width"], value.get("pairs") is not None
+    model, paired = value["model"], value.get("pairs") is not None
     return {
         f"{number}.{name}": tensor
         for number, (entry, mix) in enumerate(zip(value["tasks"], mixes, strict=True))
         for name, tensor in tensor_specs(
-            mix, width, paired, len(entry["classes"]) or 1, entry.get("hidden")
+            mix, layer_widths(model, mix.layers), paired, len(entry["classes"]) or 1, entry.get("hidden")
         ).items()
     }
 
@@ -267,10 +272,10 @@ def _fits(array: Any, tensor: TensorSpec | None) -> bool:
 
 
 def tensor_specs(
-    mix: Mix, width: int, paired: bool, outputs: int, hidden: int | None
+    mix: Mix, widths: Mapping[str, int], paired: bool, outputs: int, hidden: int | None
 ) -> dict[str, TensorSpec]:
     """Return the tensors of a head of these sizes: safetensors type and shape of each, by name."""
-    inputs = input_width(mix, width, paired)
+    inputs = input_width(mix, widths, paired)
     count = len(mix.layers) if mix.how == "learned" else 1
     out: dict[str, TensorSpec] = {
         "mix.weights": ("F32", (count,)),
@@ -283,7 +288,10 @@ def tensor_specs(
     if hidden is not None:
         out |= {"hidden.weight": ("F32", (inputs, hidden)), "hidden.bias": ("F32", (hidden,))}
     if mix.norm is not None and mix.how != "learned":
-        out |= {name: ("F64", (len(mix.layers), width)) for name in ("norm.mean", "norm.std")}
+        of_layers = [widths[name] for name in mix.layers]
+        equal = len(set(of_layers)) == 1
+        shape = (len(of_layers), of_layers[0]) if equal else (sum(of_layers),)
+        out |= dict.fromkeys(("norm.mean", "norm.std"), ("F64", shape))
     return out
 
 
@@ -303,15 +311,23 @@ def to_tensors(task: TaskHead) -> dict[str, np.ndarray[Any, Any]]:
             np.ascontiguousarray(part, np.float32) for part in fitted.hidden
         )
     if task.norms is not None:
-        out["norm.mean"] = np.stack([task.norms[name].mean for name in task.mix.layers])
-        out["norm.std"] = np.stack([task.norms[name].std for name in task.mix.layers])
+        out["norm.mean"] = _joined([task.norms[name].mean for name in task.mix.layers])
+        out["norm.std"] = _joined([task.norms[name].std for name in task.mix.layers])
     return out
 
 
+def _joined(arrays: Sequence[F64]) -> F64:
+    """Return statistics of layers as one array: (layers, width), or those of unequal widths one after the other."""
+    return np.stack(arrays) if len({len(array) for array in arrays}) == 1 else np.concatenate(arrays)
+
+
 def from_tensors(
-    arrays: Mapping[str, Any], mix: Mix, activation: str
+    arrays: Mapping[str, Any], mix: Mix, activation: str, widths: Mapping[str, int] | None = None
 ) -> tuple[Fitted, tuple[LayerStats, ...], Norms | None]:
-    """Return the weights, the statistics of the planes and those of the layers from named arrays."""
+    """Return the weights, the statistics of the planes and those of the layers from named arrays.
+
+    `widths` are those of the layers, where they are unequal.
+    """
     hidden = (arrays["hidden.weight"], arrays["hidden.bias"]) if "hidden.bias" in arrays else None
     fitted = Fitted(
         mix_weights=arrays["mix.weights"],
@@ -326,5 +342,10 @@ def from_tensors(
     stats = tuple(map(LayerStats, arrays["mean"], arrays["std"]))
     norms = None
     if "norm.mean" in arrays:
-        norms = dict(zip(mix.layers, map(LayerStats, arrays["norm.mean"], arrays["norm.std"]), strict=True))
+        ends: list[int] = np.cumsum([widths[name] for name in mix.layers])[:-1].tolist() if widths else []
+        mean, std = (
+            array if array.ndim == 2 else np.split(array, ends)
+            for array in (arrays["norm.mean"], arrays["norm.std"])
+        )
+        norms = dict(zip(mix.layers, map(LayerStats, mean, std), strict=True))
     return fitted, stats, norms

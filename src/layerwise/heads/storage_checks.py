@@ -90,6 +90,7 @@ _TOP: json_checks.Schema = {
         "revision": nullable(text),
         "blocks": whole(0, BLOCKS),
         "width": whole(1, WIDTH),
+        "widths": optional(map_of(whole(1, WIDTH))),
         "weights": sha256,
         "tokenizer": sha256,
         "config": sha256,

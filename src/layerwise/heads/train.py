@@ -24,6 +24,7 @@ from layerwise.heads.together import RESERVED
 from layerwise.labels.attached import with_labels
 from layerwise.labels.labelled import check_task
 from layerwise.labels.plan import SplitPlan, TaskSpec, make_plan
+from layerwise.layers import in_order, site
 from layerwise.mixes import parse_mix
 from layerwise.options import TrainOptions
 from layerwise.store import LayerDataset, open_dataset
@@ -59,7 +60,8 @@ def train_head(
     specs = _read_tasks(opened, task, label, tasks, mix, options.label_separator)
     mix_notes = _default_notes(specs, mix) if advice is None else [*advice.notes(opened, specs)]
     _check_options(options, specs)
-    rows, model, pairs = describe_rows(opened), describe_model(opened), describe_pairs(opened)
+    rows, pairs = describe_rows(opened), describe_pairs(opened)
+    model = describe_model(opened, in_order({name for spec in specs for name in spec.mix.layers}))
     plan = make_plan(attached.dataset, specs, groups=options.groups, split=options.split, seed=options.seed)
     _check_class_weight(plan, options)
     task_heads, records, notes = fit_heads(opened, plan, options, track)
@@ -131,11 +133,8 @@ def _read_tasks(
     for name, (kind, column) in kind_and_column.items():
         uses_separator = tasks is None or check_task(kind) == "classify"
         separator_of_task = label_separator if uses_separator else None
-        specs.append(
-            TaskSpec(
-                name, kind, column, parse_mix(mixes[name], dataset.blocks, dataset.layers), separator_of_task
-            )
-        )
+        parsed = parse_mix(mixes[name], dataset.blocks, dataset.layers, dataset.widths)
+        specs.append(TaskSpec(name, kind, column, parsed, separator_of_task))
     return specs
 
 
@@ -192,8 +191,8 @@ def _default_notes(specs: Sequence[TaskSpec], mix: str | int | Mapping[str, str 
 
 
 def _default_mix(layers: Sequence[str]) -> str:
-    """Return the default mix: the mean of all stored layers except `emb`."""
-    deep = [name for name in layers if name != "emb"] or list(layers)
+    """Return the default mix: the mean of all stored outputs of blocks; without any of all that is stored."""
+    deep = [name for name in layers if name != "emb" and site(name) is None] or list(layers)
     return deep[0] if len(deep) == 1 else f"mean({','.join(deep)})"
 
 

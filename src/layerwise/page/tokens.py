@@ -18,6 +18,7 @@ from layerwise.errors import LayerwiseError, RequestError
 from layerwise.extraction.stored_model import load_stored_model, stored_request
 from layerwise.extraction.stored_texts import has_texts, places, stored_example
 from layerwise.geometry.token_paths import moves
+from layerwise.layers import along_depth
 from layerwise.page.content import fixed, hundredths
 from layerwise.store import LayerDataset
 from layerwise.wording import Message, reason
@@ -109,12 +110,13 @@ def _text_entry(
     text = part.texts["text"][row].as_py() if "text" in part.texts.column_names else None
     if encoder is None:
         rows = np.flatnonzero(part.index["doc"].to_numpy() == doc)
-        stack = np.stack([part.layer(name, rows=rows[:MOST]) for name in part.layers])
-        return _token_entry(doc, text, stack, part.index.take(rows), len(rows)) | _cut_off(part, row)
+        layers = along_depth(part.layers)
+        stack = np.stack([part.layer(name, rows=rows[:MOST]) for name in layers])
+        return _token_entry(doc, text, layers, stack, part.index.take(rows), len(rows)) | _cut_off(part, row)
     example = stored_example(part, row)
     states = _as_tokens(encoder, dataset, example)
     stack = np.stack([states.layer(name, rows=slice(0, MOST)) for name in states.layers])
-    entry = _token_entry(doc, text, stack, states.index, states.rows) | _cut_off(part, row)
+    entry = _token_entry(doc, text, states.layers, stack, states.index, states.rows) | _cut_off(part, row)
     names = encoder.tokenizer.names(states.index["token_id"].to_pylist()[:MOST])
     both = zip(entry["tokens"], names, entry["special"], strict=True)
     entry["tokens"] = [name if special else token for token, name, special in both]
@@ -130,7 +132,7 @@ def _text_entry(
 
 
 def _as_tokens(encoder: Encoder, dataset: LayerDataset, example: Example) -> Any:
-    request = stored_request(encoder, dataset.manifest.settings, list(dataset.layers))
+    request = stored_request(encoder, dataset.manifest.settings, list(along_depth(dataset.layers)))
     return encoder.states([example], replace(request, level="token", pool=None, special_tokens=True))
 
 
@@ -141,7 +143,9 @@ def _cut_off(part: LayerDataset, row: int) -> dict[str, int]:
     }
 
 
-def _token_entry(doc: int, text: str | None, stack: F32, index: Any, count: int) -> dict[str, Any]:
+def _token_entry(
+    doc: int, text: str | None, layers: Sequence[str], stack: F32, index: Any, count: int
+) -> dict[str, Any]:
     paths = moves(stack)
     reach = float(np.abs(paths.plane.coords).max(initial=0))
     special = index["special"].to_pylist()[:MOST]
@@ -150,6 +154,7 @@ def _token_entry(doc: int, text: str | None, stack: F32, index: Any, count: int)
         "doc": doc,
         "text": text,
         "count": count,
+        "layers": list(layers),
         "tokens": ["" if lone else name for name, lone in zip(names, special, strict=True)],
         "special": special,
         "unknown": [count > 0 for count in index["unknown"].fill_null(0).to_pylist()[:MOST]]

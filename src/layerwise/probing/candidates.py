@@ -79,7 +79,7 @@ def candidates(dataset: Layered, mixes: Sequence[str] | None) -> list[Candidate]
 
 
 def _candidate(text: str | int, dataset: Layered) -> Candidate:
-    mix = parse_mix(text, dataset.blocks, dataset.layers)
+    mix = parse_mix(text, dataset.blocks, dataset.layers, dataset.widths)
     return Candidate(_COLON.sub(r"\1(\2)", str(text).strip()), mix, dataset.blocks)
 
 

@@ -86,7 +86,7 @@ def mlp_seconds(run: ProbeRun, candidate: Candidate) -> float:
 def mlp_parameters(candidate: Candidate, run: ProbeRun) -> int:
     """Return how many numbers the network on a candidate trains: weights, biases, and a learned mix with its scale."""
     mix, outputs = candidate.mix, run.problem.count
-    inputs = input_width(mix, run.dataset.width, run.problem.labelled.rows.ndim == 2)
+    inputs = input_width(mix, run.dataset.widths, run.problem.labelled.rows.ndim == 2)
     layers = len(mix.layers) + 1 if mix.how == "learned" and len(mix.layers) > 1 else 0
     return (inputs + 1) * HIDDEN + (HIDDEN + 1) * outputs + layers
 

@@ -161,7 +161,7 @@ class ResultBuilder:
             control,
             self._codelength(scores),
             candidate.cost,
-            len(candidate.mix.layers) * run.dataset.width * _itemsize(run.dataset),
+            _bytes_per_row(candidate, run),
             metrics,
             tuple(folds.tolist()),
             **_regularisation(self.task, [scores.Cs[c_index] for c_index in scores.chosen]),
@@ -284,7 +284,7 @@ def with_dropped(
 
 
 def _dropped_result(candidate: Candidate, score: float, run: ProbeRun) -> CandidateResult:
-    size = len(candidate.mix.layers) * run.dataset.width * _itemsize(run.dataset)
+    size = _bytes_per_row(candidate, run)
     return CandidateResult(
         candidate.name,
         candidate.kind,
@@ -317,9 +317,15 @@ def _share(share: float) -> str:
 def _parameters(candidate: Candidate, run: ProbeRun) -> int:
     """Return how many numbers a candidate trains; two classes have one vector of weights."""
     mix = candidate.mix
-    inputs = input_width(mix, run.dataset.width, run.problem.labelled.rows.ndim == 2)
+    inputs = input_width(mix, run.dataset.widths, run.problem.labelled.rows.ndim == 2)
     layers = len(mix.layers) if mix.how == "learned" and len(mix.layers) > 1 else 0
     return run.design.fits.columns * (inputs + 1) + layers
+
+
+def _bytes_per_row(candidate: Candidate, run: ProbeRun) -> int:
+    """Return the stored bytes of a row of all layers of a candidate."""
+    widths = run.dataset.widths
+    return sum(widths[name] for name in candidate.mix.layers) * _itemsize(run.dataset)
 
 
 def _itemsize(dataset: Layered) -> int:

@@ -74,7 +74,7 @@ def _layers(states: Layered, layers: LayerSpec) -> list[Column]:
         return lambda part, rows: part.layer(name, rows)
 
     names = resolve_layers(layers, states.blocks, states.layers)
-    return [(name, states.width, reader(name)) for name in names]
+    return [(name, states.widths[name], reader(name)) for name in names]
 
 
 def _fitted(states: Layered, mix: FittedMix) -> list[Column]:
@@ -86,7 +86,7 @@ def _fitted(states: Layered, mix: FittedMix) -> list[Column]:
         )
 
     def read(part: Layered, rows: slice) -> F32:
-        return fitted_rows(mix, rows, states.width, part.layer)
+        return fitted_rows(mix, rows, max(states.widths.values()), part.layer)
 
     return [("mix", mix.width, read)]
 
@@ -94,7 +94,7 @@ def _fitted(states: Layered, mix: FittedMix) -> list[Column]:
 def _mixed(states: Layered, text: str | int | Mix | FittedMix) -> list[Column]:
     if isinstance(text, FittedMix):
         return _fitted(states, text)
-    mix = parse_mix(text, states.blocks, states.layers)
+    mix = parse_mix(text, states.blocks, states.layers, states.widths)
     stats: Mapping[str, LayerStats] | None = None
     if mix.how == "learned":
         apply_mix(mix, states.layer)  # raises its errors before anything is written
@@ -103,9 +103,9 @@ def _mixed(states: Layered, text: str | int | Mix | FittedMix) -> list[Column]:
         stats = {name: layer_stats(part.layer(name) for part in states.parts()) for name in mix.layers}
 
     def read(part: Layered, rows: slice) -> F32:
-        return apply_mix(mix, lambda name: part.layer(name, rows), stats)
+        return apply_mix(mix, lambda name: part.layer(name, rows), stats, states.widths)
 
-    return [("mix", mix.out_width(states.width), read)]
+    return [("mix", mix.out_width(states.widths), read)]
 
 
 def _write_parquet(states: Layered, path: Path, columns: list[Column], track: Tracker) -> None:

@@ -10,6 +10,7 @@ from layerwise.store.dtypes import itemsize
 from layerwise.store.layout import Folder
 from layerwise.store.manifest import Manifest
 from layerwise.store.tables import joint_schema
+from layerwise.widths import shown_width
 
 
 def dataset_facts(path: str | Path) -> Facts:
@@ -34,7 +35,8 @@ def dataset_facts(path: str | Path) -> Facts:
         "run_problem": run.problem,
         "tables": _tables(dataset),
         "bytes": manifest["totals"]["bytes"],
-        "bytes_per_layer": dataset.rows * dataset.width * itemsize(dataset.dtype),
+        "bytes_per_layer": dataset.rows * max(dataset.widths.values()) * itemsize(dataset.dtype),
+        "width_of_layers": dataset.widths,
     }
     return Facts(f"Dataset {path}", content, _summary(content))
 
@@ -62,8 +64,8 @@ def _summary(content: dict[str, Any]) -> tuple[str, ...]:
     totals, model = content["totals"], content["model"]
     layers, pool = content["layers"], f", pool {content['pool']}" if content["pool"] else ""
     return (
-        f"{totals['rows']:,} rows × {len(layers)} layers × {content['width']}, level {content['level']}{pool}, "
-        f"stored as {content['dtype']}",
+        f"{totals['rows']:,} rows × {len(layers)} layers × {shown_width(content['width_of_layers'])}, "
+        f"level {content['level']}{pool}, stored as {content['dtype']}",
         f"{totals['texts']:,} texts of {totals['tokens']:,} tokens ({totals['unknown']:,} unknown), "
         f"in {content['shards']:,} shards",
         f"layers {', '.join(layers)}",

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from layerwise._util.guarded import INT64, JSON_BYTES, TENSORS, parse_json
 from layerwise.store.dtypes import SAFETENSORS, itemsize
+from layerwise.widths import Widths, width_of
 
 _SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _DIMENSIONS = 8  # of a tensor; those of a dataset have two at most
@@ -30,7 +31,7 @@ def scale_name(layer: str) -> str:
     return f"{layer}.scale"
 
 
-def plan(layers: tuple[str, ...], rows: int, width: int, dtype: str) -> dict[str, Span]:
+def plan(layers: tuple[str, ...], rows: int, widths: Widths, dtype: str) -> dict[str, Span]:
     """Return the tensors of a shard in the order of the file, bytes counted from the end of the header."""
     spans: dict[str, Span] = {}
     end = 0
@@ -38,8 +39,9 @@ def plan(layers: tuple[str, ...], rows: int, width: int, dtype: str) -> dict[str
         for layer in layers:
             spans[scale_name(layer)] = Span("F32", (rows,), end, end + 4 * rows)
             end += 4 * rows
-    size = rows * width * itemsize(dtype)
     for layer in layers:
+        width = width_of(widths, layer)
+        size = rows * width * itemsize(dtype)
         spans[layer] = Span(SAFETENSORS[dtype], (rows, width), end, end + size)
         end += size
     return spans

@@ -11,7 +11,7 @@ from layerwise._util.guarded import BLOCKS, WIDTH
 from layerwise._util.paths import faults, reason
 from layerwise.choices import DTYPES, LEVELS, LONG, POOLS, PRECISIONS, WORD_SPLITS
 from layerwise.errors import DatasetError
-from layerwise.layers import layer_names
+from layerwise.layers import is_layer_of, site
 from layerwise.store.json_object import JsonObject, as_json
 from layerwise.store.layout import FORMAT, VERSION, Folder, check_version, damaged, from_json, parsed
 from layerwise.store.records import (
@@ -230,6 +230,8 @@ class Description(JsonObject):
     """The part of a manifest that doesn't follow from settings and shards; a verb makes it, the writer adds the rest.
 
     Attributes:
+        width: of the vectors of the model's layers.
+        widths: that of each site whose vectors have another width; None where there is none.
         notices: what the user was told, in English.
         messages: under `notices` the messages that they are made of, where there are any.
     """
@@ -239,6 +241,7 @@ class Description(JsonObject):
     pool: Pool | None
     blocks: Blocks
     width: Width
+    widths: Mapping[str, Width] | None = None
     dtype: Dtype
     model: ModelEntry
     tolerance: Tolerance
@@ -250,6 +253,11 @@ class Description(JsonObject):
     sources: tuple[SourceEntry, ...]
     derived: Derived | None = None
     merged: tuple[MergedDataset, ...] | None = None
+
+    @property
+    def width_of_layers(self) -> dict[str, int]:
+        """The width of each layer, by its name."""
+        return {**dict.fromkeys(self.layers, self.width), **(self.widths or {})}
 
     @property
     def notice_messages(self) -> tuple[str, ...]:
@@ -363,8 +371,10 @@ def parse_manifest(value: dict[str, Any], path: Path) -> Manifest:
 
 def _contradiction(manifest: Manifest) -> str | None:
     """Return what is wrong with entries that pass their own checks; `None` when nothing is."""
-    if not set(manifest.layers) <= set(layer_names(manifest.blocks)):
+    if not all(is_layer_of(name, manifest.blocks) for name in manifest.layers):
         return f"layers is {as_json(manifest.layers)!r:.80}"
+    if not all(name in manifest.layers and site(name) for name in manifest.widths or ()):
+        return f"widths is {as_json(manifest.widths)!r:.80}"
     if (manifest.pool is None) != (manifest.level == "token"):
         return f"pool is {manifest.pool!r}"
     prompting = (manifest.settings.prompt, manifest.settings.prompt_tokens, manifest.settings.include_prompt)

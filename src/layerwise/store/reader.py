@@ -67,7 +67,7 @@ class StoredShard:
         """The tensors file, its header checked against the manifest."""
         manifest = self.manifest
         file = TensorFile(self.folder.shard(self.number, "tensors"))
-        return file.check(manifest.layers, self.rows, manifest.width, manifest.dtype)
+        return file.check(manifest.layers, self.rows, manifest.width_of_layers, manifest.dtype)
 
     def table(self, kind: str) -> pa.Table:
         """Return the `index` or the `texts` of the shard."""
@@ -151,8 +151,13 @@ class LayerDataset(Layered):
 
     @property
     def width(self) -> int:
-        """How many numbers a vector has."""
+        """How many numbers a vector of the model's layers has."""
         return self._manifest.width
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """How many numbers the vectors of each layer have, by its name."""
+        return self._manifest.width_of_layers
 
     @property
     def dtype(self) -> str:
@@ -230,7 +235,7 @@ class LayerDataset(Layered):
             shard, shard_rows, _ = slices[0]
             return shard.codes(name)[shard_rows]
         kind = NUMPY[self.dtype] if raw else np.float32
-        out = np.empty((stop - start, self.width), kind)
+        out = np.empty((stop - start, self.widths[name]), kind)
         jobs: list[DecodeJob] = []
         for shard, shard_rows, out_rows in slices:
             scales = None if raw else shard.scales(name)
@@ -255,7 +260,7 @@ class LayerDataset(Layered):
                 yield self._shards[number], slice(low - begin, high - begin), slice(low - start, high - start)
 
     def _gather(self, name: str, rows: I64, raw: bool) -> Codes:
-        out = np.empty((len(rows), self.width), NUMPY[self.dtype] if raw else np.float32)
+        out = np.empty((len(rows), self.widths[name]), NUMPY[self.dtype] if raw else np.float32)
         order = np.argsort(rows, kind="stable")  # a shard is opened once, and read front to back
         ascending = rows[order]
         cuts = np.searchsorted(ascending, self._starts)

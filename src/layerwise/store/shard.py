@@ -27,6 +27,7 @@ from layerwise.store.records import (
 )
 from layerwise.store.tables import table_bytes
 from layerwise.store.tensors import TensorWriter
+from layerwise.widths import Widths
 
 
 class ShardWriter:
@@ -41,7 +42,7 @@ class ShardWriter:
         number: int,
         layers: Sequence[str],
         rows: int,
-        width: int,
+        widths: Widths,
         dtype: str,
         closed: Callable[[ShardRecord | None], None] = lambda record: None,
     ) -> None:
@@ -49,7 +50,7 @@ class ShardWriter:
         self.number, self.rows = number, rows
         self._closed, self._folder = closed, folder
         path = disk.aside(folder.shard(number, "tensors"), private=True)
-        self._tensors = TensorWriter(path, tuple(layers), rows, width, dtype)
+        self._tensors = TensorWriter(path, tuple(layers), rows, widths, dtype)
 
     def put(self, layer: str, rows: NDArray[np.int64], values: F32) -> None:
         """Write some rows of one layer: `values` (k, width) belong to the row numbers `rows` (k,).

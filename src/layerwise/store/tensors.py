@@ -18,6 +18,7 @@ from layerwise.errors import DatasetError
 from layerwise.store import disk
 from layerwise.store.dtypes import Codes, encode, losses
 from layerwise.store.header import Span, header, plan, read_header, scale_name
+from layerwise.widths import Widths, width_of
 
 _HEAD = 1 << 14  # bytes that hold most headers
 _BLOCK = 1 << 17  # values that stay in a core's cache while they are encoded and measured
@@ -26,10 +27,11 @@ _BLOCK = 1 << 17  # values that stay in a core's cache while they are encoded an
 class TensorWriter:
     """Writes the tensors file of one shard; every row of every layer once, in any order."""
 
-    def __init__(self, path: Path, layers: tuple[str, ...], rows: int, width: int, dtype: str) -> None:
+    def __init__(self, path: Path, layers: tuple[str, ...], rows: int, widths: Widths, dtype: str) -> None:
         """Create `path` and reserve its whole space on the disk, so that a full disk is noticed now."""
-        self.path, self.layers, self.rows, self.width, self.dtype = path, layers, rows, width, dtype
-        self._spans = plan(layers, rows, width, dtype)
+        self.path, self.layers, self.rows, self.dtype = path, layers, rows, dtype
+        self.widths = {layer: width_of(widths, layer) for layer in layers}
+        self._spans = plan(layers, rows, widths, dtype)
         self._written = {layer: np.zeros(rows, bool) for layer in layers}
         self._losses = dict.fromkeys(layers, (0.0, 0.0))
         head = header(self._spans)
@@ -58,15 +60,15 @@ class TensorWriter:
             ValueError: a row that doesn't exist, or was put before (a fault of the caller).
         """
         rows, values = self._checked(layer, rows, values)
-        step = max(1, _BLOCK // self.width)
+        step = max(1, _BLOCK // self.widths[layer])
         for start in range(0, len(rows), step):
             self._put_block(layer, rows[start : start + step], values[start : start + step])
         self._written[layer][rows] = True
 
     def _checked(self, layer: str, rows: NDArray[np.int64], values: F32) -> tuple[NDArray[np.int64], F32]:
         rows, values = np.asarray(rows, np.int64), np.asarray(values, np.float32)
-        if layer not in self._written or values.shape != (len(rows), self.width):
-            layers = f"{', '.join(self.layers)}, each (rows, {self.width})"
+        if layer not in self._written or values.shape != (len(rows), self.widths[layer]):
+            layers = ", ".join(f"{name} (rows, {width})" for name, width in self.widths.items())
             raise ValueError(f"can't put layer {layer!r} with shape {values.shape}; the shard has {layers}")
         if (np.diff(rows) < 0).any():
             order = np.argsort(rows, kind="stable")
@@ -158,13 +160,13 @@ class TensorFile:
         except ValueError as error:
             raise DatasetError(f"{path} is damaged: {error}; restore it from a copy") from error
 
-    def check(self, layers: tuple[str, ...], rows: int, width: int, dtype: str) -> Self:
+    def check(self, layers: tuple[str, ...], rows: int, widths: Widths, dtype: str) -> Self:
         """Check that the file holds what the manifest says.
 
         Raises:
             DatasetError: naming the first tensor that is missing, unexpected, or of another type or shape.
         """
-        expected = plan(layers, rows, width, dtype)
+        expected = plan(layers, rows, widths, dtype)
         for name in [*expected, *self.spans]:
             got, want = self.spans.get(name), expected.get(name)
             if got is None or want is None or (got.dtype, got.shape) != (want.dtype, want.shape):

@@ -1,7 +1,7 @@
 """Writing a dataset shard by shard, so that it can be killed at any moment and continued.
 
 with DatasetWriter(out, settings) as writer:
-    shard = writer.begin(layers, rows, width, dtype)
+    shard = writer.begin(layers, rows, widths, dtype)
     shard.put("6", row_numbers, vectors)      # every row of every layer once, in any order
     shard.commit(index, texts, ShardFacts(…))
     writer.finish(Description(…))
@@ -30,6 +30,7 @@ from layerwise.store.manifest import (
 from layerwise.store.records import Records, ShardRecord, records_bytes
 from layerwise.store.run import read_run, run_file
 from layerwise.store.shard import ShardWriter
+from layerwise.widths import Widths
 
 Share = tuple[int, int]
 _PATIENCE = 20.0  # seconds that one of several writers waits for the lock of the dataset
@@ -186,7 +187,7 @@ class DatasetWriter:
         self._lock = lock
 
     def begin(
-        self, layers: Sequence[str], rows: int, width: int, dtype: str, number: int | None = None
+        self, layers: Sequence[str], rows: int, widths: Widths, dtype: str, number: int | None = None
     ) -> "ShardWriter":
         """Return the writer of a shard; without its `number`, of the one after the last.
 
@@ -198,7 +199,7 @@ class DatasetWriter:
         number = max(self.committed, default=-1) + 1 if number is None else number
         if number in self.committed or not self._is_own(number):
             raise ValueError(f"shard {number} is committed already, or another writer's")
-        self._open = ShardWriter(self._folder, number, layers, rows, width, dtype, self._closed)
+        self._open = ShardWriter(self._folder, number, layers, rows, widths, dtype, self._closed)
         return self._open
 
     def _closed(self, record: ShardRecord | None) -> None:

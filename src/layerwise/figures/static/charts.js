@@ -82,6 +82,22 @@ function namesAlong(names, place, room, y, attributes = {}) {
   );
 }
 
+/** What the colours of sites mean, if any of the layers is a site. */
+function siteKeys(layers) {
+  const sites = [...new Set(layers.map(siteOf))].filter(Boolean);
+  const dot = (name) => svg("circle", { cx: 6, cy: 6, r: 4, class: `dot ${name}` });
+  const outputs = layers.some((name) => !siteOf(name)) ? [[t("probe.layer"), dot("ink0")]] : [];
+  return [...outputs, ...sites.map((name) => [t(`probe.site.${name}`), dot(`ink-${name}`)])];
+}
+
+/** The runs of numbers of each site, in order of depth: [site, positions]. */
+function siteRuns(layers, values) {
+  return [...new Set(layers.map(siteOf))].flatMap((site) => {
+    const own = layers.map((_, i) => i).filter((i) => siteOf(layers[i]) === site);
+    return runs(own.map((i) => values[i])).map((run) => [site, run.map((at) => own[at])]);
+  });
+}
+
 /** Lines of numbers along the layers: `series` [{name, values, low, high, style}]; null is a gap. */
 function layerLines({ layers, series, unit, high = 190, label, bars = false, ends, floor, decimals }) {
   return (wide) => {
@@ -104,15 +120,16 @@ function layerLines({ layers, series, unit, high = 190, label, bars = false, end
       const inks = `ink${curve.ink ?? s}`;
       const parts = [];
       if (!bars)
-        for (const run of runs(curve.values))
+        for (const [site, run] of siteRuns(layers, curve.values))
           parts.push(
             svg("polyline", {
-              class: `curve ${inks}`,
+              class: `curve ${site ? `ink-${site}` : inks}`,
               points: run.map((i) => `${x(i)},${y(curve.values[i])}`).join(" "),
             }),
           );
       if (!bars && curve.low)
-        for (const run of runs(
+        for (const [site, run] of siteRuns(
+          layers,
           curve.low.map((low, i) => (isNumber(low) && isNumber(curve.high[i]) ? low : null)),
         ))
           parts.unshift(
@@ -121,7 +138,7 @@ function layerLines({ layers, series, unit, high = 190, label, bars = false, end
               x,
               (i) => y(curve.low[i]),
               (i) => y(curve.high[i]),
-              inks,
+              site ? `ink-${site}` : inks,
             ),
           );
       curve.values.forEach((value, i) => {
@@ -143,7 +160,7 @@ function layerLines({ layers, series, unit, high = 190, label, bars = false, end
               height: Math.max(0.5, y(range[0]) - y(value)),
               class: `bar ${inks}`,
             })
-          : svg("circle", { cx: at, cy: y(value), r: 3.2, class: `dot ${inks}` });
+          : svg("circle", { cx: at, cy: y(value), r: 3.2, class: `dot ${siteOf(layers[i]) ? `ink-${siteOf(layers[i])}` : inks}` });
         const mark = svg("g", { class: "mark", role: "img" }, body);
         if (bars && spread) mark.append(line(at, y(curve.low[i]), at, y(curve.high[i]), "whisker"));
         if (!bars) mark.append(svg("circle", { cx: at, cy: y(value), r: 11, class: "touch" }));

@@ -13,6 +13,7 @@ function geometrySection(analysis) {
     "geometry",
     t("geometry"),
     el("p", { class: "lead" }, lead),
+    layers.some(siteOf) ? keys(siteKeys(layers)) : "",
     el(
       "div",
       { class: "many" },

@@ -17,16 +17,15 @@ function probeSection(probe) {
     ? [{ ...probe.chosen, mix: t("probe.chosen"), kind: "chosen" }]
     : [];
   const shape = [
-    svg("circle", { cx: 6, cy: 6, r: 4, class: "dot ink0" }),
     svg("rect", { x: 2, y: 2, width: 8, height: 8, class: "dot ink1" }),
     svg("path", { d: "M6 1 L11 6 L6 11 L1 6Z", class: "dot ink2" }),
     svg("circle", { cx: 6, cy: 6, r: 5, class: "best" }),
   ];
   const legend = keys([
-    [t("probe.layer"), shape[0]],
-    ...(mixes.length ? [[t("probe.mix"), shape[1]]] : []),
-    ...(chosen.length ? [[t("probe.chosen"), shape[2]]] : []),
-    ...(probe.advice?.best ? [[t("probe.best.ring"), shape[3]]] : []),
+    ...siteKeys(layers.map(({ mix }) => mix)),
+    ...(mixes.length ? [[t("probe.mix"), shape[0]]] : []),
+    ...(chosen.length ? [[t("probe.chosen"), shape[1]]] : []),
+    ...(probe.advice?.best ? [[t("probe.best.ring"), shape[2]]] : []),
   ]);
   const label = t("probe.chart", { metric });
   const digits = scoreDigits(probe.candidates, probe.rows);
@@ -147,10 +146,14 @@ function probeChart(wide, { layers, others, baselines, digits, metric, unit, bes
   ]);
   const rules = lines.map((baseline) => baselineMark(baseline, left, wide - right, digits));
   const labels = narrow ? baselineList(lines, left, high - listed) : baselineNames(lines, wide - right, top, high - bottom);
-  const curve = svg("polyline", {
-    class: "curve ink0",
-    points: layers.map((candidate, i) => (isNumber(candidate.score) ? `${x(i)},${y(candidate.score)}` : "")).join(" "),
-  });
+  const curves = [...new Set(layers.map(({ mix }) => siteOf(mix)))].map((site) =>
+    svg("polyline", {
+      class: `curve ${site ? `ink-${site}` : "ink0"}`,
+      points: layers
+        .map(({ mix, score }, i) => (siteOf(mix) === site && isNumber(score) ? `${x(i)},${y(score)}` : ""))
+        .join(" "),
+    }),
+  );
   const marks = all
     .map((candidate, i) =>
       isNumber(candidate.score)
@@ -168,7 +171,7 @@ function probeChart(wide, { layers, others, baselines, digits, metric, unit, bes
     .filter(Boolean);
   roving([...marks, ...rules]);
   const foot = [
-    ...namesAlong(names.slice(0, layers.length), x, step, high - bottom + 17),
+    ...layerNames(layers, x, step, high - bottom + 17),
     ...others.map((candidate, i) =>
       words(0, 0, names[layers.length + i], {
         class: "tick",
@@ -192,7 +195,7 @@ function probeChart(wide, { layers, others, baselines, digits, metric, unit, bes
     lines.some((baseline) => baseline.off) ? axisBreak(left, high - bottom) : null,
     rules,
     labels,
-    curve,
+    curves,
     marks,
     foot,
     axisName,
@@ -205,6 +208,15 @@ function probeChart(wide, { layers, others, baselines, digits, metric, unit, bes
 }
 
 /** One candidate: its interval, its shape, a ring around the best; hollow where a test tells it from the best. */
+/** The names of layers along the axis; where sites stand between them, those of the outputs of blocks. */
+function layerNames(layers, x, step, y) {
+  const places = layers.map((_, i) => i);
+  const outputs = places.filter((i) => !siteOf(layers[i].mix));
+  const named = outputs.length ? outputs : places;
+  const room = named.length > 1 ? (step * (named.at(-1) - named[0])) / (named.length - 1) : step;
+  return namesAlong(named.map((i) => shown(layers[i].mix)), (i) => x(named[i]), room, y);
+}
+
 function scoreMark(candidate, x, y, ink, best, metric, digits) {
   const [at, worse] = [y(candidate.score), isNumber(candidate.p_vs_best) && candidate.p_vs_best < 0.05 && !best];
   const shape = [
@@ -212,10 +224,11 @@ function scoreMark(candidate, x, y, ink, best, metric, digits) {
     svg("rect", { x: x - 4.2, y: at - 4.2, width: 8.4, height: 8.4 }),
     svg("path", { d: `M${x} ${at - 6} L${x + 6} ${at} L${x} ${at + 6} L${x - 6} ${at}Z` }),
   ][ink];
-  shape.setAttribute("class", `dot ink${ink}${worse ? " hollow" : ""}`);
+  const own = !ink && siteOf(candidate.mix) ? `ink-${siteOf(candidate.mix)}` : `ink${ink}`;
+  shape.setAttribute("class", `dot ${own}${worse ? " hollow" : ""}`);
   const body = svg("g", { class: `mark${candidate.dropped ? " dropped" : ""}`, role: "img" });
   if (isNumber(candidate.low) && isNumber(candidate.high))
-    body.append(line(x, y(candidate.low), x, y(candidate.high), `whisker ink${ink}`));
+    body.append(line(x, y(candidate.low), x, y(candidate.high), `whisker ${own}`));
   body.append(shape, svg("circle", { cx: x, cy: at, r: 12, class: "touch" }));
   if (best) body.append(svg("circle", { cx: x, cy: at, r: 8.5, class: "best" }));
   const lines = [

@@ -11,7 +11,7 @@ function tokensSection(head) {
     );
   const layers = (head.about?.layers ?? []).map(String);
   const body = el("div", {});
-  const show = (at) => body.replaceChildren(...oneText(texts[at], layers));
+  const show = (at) => body.replaceChildren(...oneText(texts[at], texts[at].layers?.map(String) ?? layers));
   const pick = select(
     t("tokens.text"),
     texts.map((text, i) => [i, short(text.text ?? t("text.n", { n: text.doc }), 70)]),

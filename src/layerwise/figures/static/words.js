@@ -103,11 +103,13 @@ const shortMixes = new Map();
 const shortMix = (mix) => shown(shortMixes.get(mix) ?? mix);
 
 /** A mix in a sentence: a single layer is named as one. */
-const mixWord = (mix) => (/^(emb|\d+)$/.test(mix) ? layerWord(mix) : shortMix(mix));
+const mixWord = (mix) => (/^(emb|([a-z]+\.)?\d+)$/.test(mix) ? layerWord(mix) : shortMix(mix));
 
 /** Names of layers by depth: an object would list `emb` after the numbers. */
 const byDepth = (names) => [...names].sort((a, b) => depthOf(a) - depthOf(b));
-const depthOf = (name) => (name === "emb" ? 0 : Number(name));
+const IN_BLOCK = { value: 0.75, attention: 0.5, mlp: 0.25 }; // how far before the output of its block a site is
+const siteOf = (name) => (/^[a-z]+\.\d+$/.test(name) ? name.split(".")[0] : "");
+const depthOf = (name) => (name === "emb" ? 0 : Number(name.split(".").pop()) - (IN_BLOCK[siteOf(name)] ?? 0));
 const layerWord = (name) => t("layer.named", { name: shown(name) });
 const plainName = (name) => shown(name).replaceAll("_", " ");
 const measureName = (name) =>
