@@ -16,7 +16,7 @@ from layerwise.encode.tokenizer import Tokens
 from layerwise.encode.windows import Window, windows
 from layerwise.errors import RequestError
 from layerwise.example import Example
-from layerwise.schema import Coverage, RowColumns
+from layerwise.schema import NO_TEXT, Coverage, RowColumns
 from layerwise.word_split import split_words
 
 
@@ -123,6 +123,8 @@ def cut(tokens: Tokens, request: Request, where: Where, *, keep_end: bool = Fals
         )
     if tokens.body <= capacity:
         return Cut(tokens, (Window(0, tokens.body, 0, tokens.body),), 0)
+    if tokens.between is not None:
+        return _cut_pair(tokens, request, where, keep_end=keep_end)
     if request.long == "error":
         raise RequestError(
             f"{where()} has {len(tokens)} tokens and the limit is {request.max_length}; "
@@ -134,7 +136,13 @@ def cut(tokens: Tokens, request: Request, where: Where, *, keep_end: bool = Fals
         return Cut(tokens, tuple(windows(tokens.body, capacity, overlap)), 0)
     start = tokens.prefix + (tokens.body - capacity if keep_end else 0)
     remaining = np.r_[0 : tokens.prefix, start : start + capacity, len(tokens) - tokens.suffix : len(tokens)]
-    short = replace(
+    short = _selected(tokens, remaining)
+    return Cut(short, (Window(0, capacity, 0, capacity),), len(tokens) - len(short))
+
+
+def _selected(tokens: Tokens, remaining: I64) -> Tokens:
+    """Return the tokens at some positions; all special ones must be among them."""
+    return replace(
         tokens,
         ids=tokens.ids[remaining],
         types=tokens.types[remaining],
@@ -144,7 +152,46 @@ def cut(tokens: Tokens, request: Request, where: Where, *, keep_end: bool = Fals
         unknown=tokens.unknown[remaining],
         dropped=tokens.dropped & set(tokens.words[remaining].tolist()),
     )
-    return Cut(short, (Window(0, capacity, 0, capacity),), len(tokens) - len(short))
+
+
+def _cut_pair(tokens: Tokens, request: Request, where: Where, *, keep_end: bool) -> Cut:
+    """Truncate two texts that are encoded together, the longer one first, or refuse them."""
+    between = tokens.between or range(0)
+    room = request.max_length - tokens.prefix - tokens.suffix - len(between)
+    if request.long != "truncate" or room < 1:
+        remedy = argument("long", "truncate") if room >= 1 else f"a larger {argument('max_length')}"
+        raise RequestError(
+            f"{where()} has {len(tokens)} tokens in both texts and the limit is {request.max_length}, and a window of a pair "
+            f"would hold parts of one text only; use {remedy}, or {argument('pair_encoding', 'separate')}"
+        )
+    lengths = (between.start - tokens.prefix, len(tokens) - tokens.suffix - between.stop)
+    kept = truncated_lengths(*lengths, room)
+    begins = (tokens.prefix, between.stop)
+    own = [
+        np.arange(count) + begin + (length - count if keep_end else 0)
+        for begin, length, count in zip(begins, lengths, kept, strict=True)
+    ]
+    head, tail = np.arange(tokens.prefix), np.arange(len(tokens) - tokens.suffix, len(tokens))
+    short = _selected(tokens, np.concatenate([head, own[0], np.array(between, dtype=np.int64), own[1], tail]))
+    middle = tokens.prefix + kept[0]
+    short = replace(short, between=range(middle, middle + len(between)))
+    return Cut(short, (Window(0, short.body, 0, short.body),), len(tokens) - len(short))
+
+
+def truncated_lengths(first: int, second: int, room: int) -> tuple[int, int]:
+    """Return how many tokens of two texts fit into `room`, after the longer one was cut first, as transformers does it.
+
+    >>> truncated_lengths(10, 3, 8), truncated_lengths(10, 9, 7)
+    ((5, 3), (4, 3))
+    """
+    if first + second <= room:
+        return first, second
+    short, long = sorted((first, second))
+    if short > room // 2:
+        short, long = room // 2, room - room // 2
+    else:
+        long = room - short
+    return (short, long) if first <= second else (long, short)
 
 
 def no_room(prompt: str | None, tokens: int, length: int, special: int) -> RequestError:
@@ -204,16 +251,17 @@ def _without_offsets(level: str, where: Where) -> RequestError:
 
 
 def _tokens(example: Example, tokens: Tokens, word_split: str | None, tokenizer: TokenReader) -> TextRows:
-    special = np.ones(len(tokens), dtype=bool)
-    special[tokens.prefix : len(tokens) - tokens.suffix] = False
-    words = tokens.words
+    special, words = tokens.special, tokens.words
     # Raw text has no words from the tokenizer: use the first word of `split_words` that a token overlaps.
     if example.words is None:
-        borders = split_words(example.text, word_split)
+        borders = _words_of(example, word_split)
         words = alignment.first_row(alignment.by_overlap(tokens.starts, tokens.ends, borders), len(tokens))
     dropped = np.isin(words, list(tokens.dropped)) & ~special
     extra = {"token_id": tokens.ids, "word": words, "special": special, "dropped": dropped}
     extra["unknown"] = tokens.unknown.astype(np.int64)
+    if tokens.between is not None:
+        is_second = np.arange(len(tokens)) >= tokens.between.stop
+        extra["text_of_pair"] = np.where(special, NO_TEXT, is_second)
     groups = alignment.each(len(tokens))
     if tokens.prompt:
         is_row = np.ones(len(tokens), dtype=bool)
@@ -222,7 +270,9 @@ def _tokens(example: Example, tokens: Tokens, word_split: str | None, tokenizer:
         tokens = replace(
             tokens, ids=tokens.ids[is_row], starts=tokens.starts[is_row], ends=tokens.ends[is_row]
         )
-    texts = None if tokens.has_offsets else _names(tokens, extra["special"], tokenizer)
+    texts = (
+        None if tokens.has_offsets else _names(tokens, np.asarray(extra["special"], dtype=bool), tokenizer)
+    )
     rows = RowColumns(tokens.starts, tokens.ends, extra, texts)
     return TextRows(rows, groups, dropped_words=len(tokens.dropped))
 
@@ -235,7 +285,7 @@ def _names(tokens: Tokens, special: NDArray[np.bool_], tokenizer: TokenReader) -
 
 def _words(example: Example, tokens: Tokens, word_split: str | None) -> TextRows:
     if example.words is None:
-        borders = np.asarray(split_words(example.text, word_split), dtype=np.int64).reshape(-1, 2)
+        borders = np.asarray(_words_of(example, word_split), dtype=np.int64).reshape(-1, 2)
         groups = alignment.by_overlap(tokens.starts, tokens.ends, borders)
     else:
         ends = np.cumsum([len(word) + 1 for word in example.words], dtype=np.int64) - 1
@@ -250,12 +300,23 @@ def _words(example: Example, tokens: Tokens, word_split: str | None) -> TextRows
     dropped = np.isin(numbers, list(tokens.dropped))
     groups = groups.keep(has_tokens)
     extra = {"word": numbers, "dropped": dropped, "unknown": _unknown(tokens, groups)}
+    if example.pair is not None:
+        extra["text_of_pair"] = (borders[has_tokens, 0] > example.pair.border).astype(np.int64)
     return TextRows(
         RowColumns(borders[has_tokens, 0], borders[has_tokens, 1], extra),
         groups,
         dropped_words=len(tokens.dropped),
         lost_words=int((~has_tokens).sum()),
     )
+
+
+def _words_of(example: Example, word_split: str | None) -> list[tuple[int, int]]:
+    """Return the spans of the words of raw text; those of a pair in both texts, which no word joins."""
+    begin, words = 0, []
+    for text in example.texts:
+        words += [(begin + start, begin + end) for start, end in split_words(text, word_split)]
+        begin += len(text) + 1
+    return words
 
 
 def _spans(example: Example, tokens: Tokens, spans: Sequence[tuple[int, int]], where: Where) -> TextRows:
@@ -290,15 +351,18 @@ def _text(example: Example, tokens: Tokens, request: RowRequest, tokenizer: Toke
     reduces = request.pool in ("mean", "max", "sum")
     special = request.special_tokens and reduces
     begin, end = 0, len(tokens)
-    if not special and tokens.body:
+    if not special and tokens.own_body:
         begin, end = tokens.prefix - (tokens.prompt if reduces else 0), len(tokens) - tokens.suffix
     if reduces and request.skip is not None:
         # Before pre-split words the prompt is a word by itself.
         skip = request.skip if example.words is None else tokens.prompt
         begin = min(tokens.prefix - tokens.prompt + skip, end - 1)
+    members = np.arange(begin, end)
+    if not special and tokens.own_body and tokens.between is not None:
+        members = members[(members < tokens.between.start) | (members >= tokens.between.stop)]
     return TextRows(
         rows,
-        alignment.whole(begin, end),
-        special_only=not special and not tokens.body,
+        Groups(members, np.array([len(members)])),
+        special_only=not special and not tokens.own_body,
         dropped_words=dropped,
     )

@@ -26,6 +26,7 @@ from layerwise.options import EncodeOptions, ExtractOptions, LoadOptions, ReadOp
 from layerwise.parallel.executor import Executor, Report
 from layerwise.read import open_corpus
 from layerwise.read.corpus import Corpus
+from layerwise.read.documents import DocumentNeed
 from layerwise.read.shards import CHARACTERS, TEXTS, shards
 from layerwise.schema import Carried, Coverage, carried_columns, texts_table
 from layerwise.store import DatasetWriter, disk
@@ -64,7 +65,14 @@ def prepare(
     choices.one_of("level", options.level, ("token", "word", "text"))
     choices.fit_pool(options.level, options.pool)
     choices.one_of("dtype", options.dtype, choices.DTYPES)
-    corpus = open_corpus(source, quote=not options.no_text, **part(options, ReadOptions))
+    context, document = _context(options, place(out) if append else None)
+    corpus = open_corpus(
+        source,
+        quote=not options.no_text,
+        **{**part(options, ReadOptions), "document": document},
+        pair_encoding=_pair_encoding(options),
+        need=_need(context),
+    )
     texts = options.shard_texts if options.shard_texts is not None else TEXTS
     rule = ShardRule(texts=texts, characters=CHARACTERS[options.level])
     records = corpus.records()
@@ -87,6 +95,7 @@ def prepare(
         {**_loading(options, place(out) if append else None), "precision": options.precision},
         _request(options, corpus.word_split, place(out) if append else None),
         options.dtype,
+        context,
         together,
     )
     carried = Carried(corpus.types, options.no_text, (*options.keep, *corpus.kept))
@@ -130,6 +139,29 @@ def _request(options: ExtractOptions, word_split: str | None, extended: Path | N
         if manifest is not None:
             request["prompt"] = manifest.settings.prompt or ""
     return request
+
+
+def _context(options: ExtractOptions, extended: Path | None) -> tuple[tuple[int, int] | None, str | None]:
+    """Return the context of texts, and the column of documents; added texts have those of the dataset `extended`."""
+    manifest = None if extended is None or options.context is not None else _earlier(extended)
+    stored = None if manifest is None else manifest.settings
+    if stored is None or stored.context is None:
+        return choices.read_context(options.context), options.document
+    document = options.document if options.document is not None else stored.reading.document
+    return (stored.context[0], stored.context[1]), document
+
+
+def _need(context: tuple[int, int] | None) -> DocumentNeed | None:
+    """Return why texts are needed in their documents; `None` without context."""
+    if context is None:
+        return None
+    why = f"{argument('context', choices.shown_context(context))} needs the documents of texts"
+    return DocumentNeed(why, f"leave {argument('context')} out")
+
+
+def _pair_encoding(options: ExtractOptions) -> str | None:
+    encoding = choices.one_of("pair_encoding", options.pair_encoding, choices.PAIR_ENCODINGS)
+    return None if encoding == "separate" else encoding
 
 
 def _frozen(names: str | Sequence[str] | None) -> str | tuple[str, ...] | None:
@@ -288,6 +320,8 @@ class Job:
             )
         if texts == len(examples):
             return True
+        if shard < stored_end:
+            raise self._continued(examples[texts])
         if shard < max(writer.committed):
             raise self._grown(examples[texts], writer)
         writer.drop_last()
@@ -342,6 +376,13 @@ class Job:
         return DatasetError(
             f"{example.where} is new, and texts after it are in the dataset already; "
             f"restore the source, or use another {argument('out')}"
+        )
+
+    def _continued(self, example: Example) -> DatasetError:
+        """Return the error that a text belongs to a document whose other texts are in the finished dataset."""
+        return DatasetError(
+            f"{example.where} is new, and continues a document whose texts are in the dataset already; as context it would "
+            f"change their rows: extract all texts with another {argument('out')}"
         )
 
 

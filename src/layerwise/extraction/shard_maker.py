@@ -71,6 +71,7 @@ class ShardRecipe:
         loading: what `load_encoder` takes besides.
         request: what `Encoder.request` takes.
         dtype: the stored type.
+        context: what `Encoder.with_context` takes; `None` for texts alone.
         together: several processes make shards at the same time.
     """
 
@@ -79,6 +80,7 @@ class ShardRecipe:
     loading: Mapping[str, Any]
     request: Mapping[str, Any]
     dtype: str
+    context: tuple[int, int] | None = None
     together: bool = False
 
     def start(self, index: int, count: int) -> ShardMaker:
@@ -133,14 +135,14 @@ class ShardMaker:
 
     def __init__(self, recipe: ShardRecipe, encoder: Encoder, share: tuple[int, int] | None) -> None:
         self._recipe, self._encoder, self._share = recipe, encoder, share
-        self._request = encoder.request(**recipe.request)
+        self._request = encoder.with_context(encoder.request(**recipe.request), recipe.context)
         self._share_lock: Any = None
 
     def describe(self) -> WorkerDescription:
         """Return settings and provenance."""
         encoder = self._encoder
         settings = EncoderSettings(
-            **asdict(self._request),
+            **{**vars(self._request), "context": self._recipe.context},
             model=ModelHashes.from_json(encoder.hashes),
             precision=encoder.precision,
             dtype=self._recipe.dtype,

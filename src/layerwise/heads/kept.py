@@ -10,9 +10,8 @@ from typing import Any
 
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
-from layerwise.example import Example, clean
+from layerwise.example import PART, Example, clean
 from layerwise.read.corpus import Corpus
-from layerwise.read.example_builder import PART
 
 _LOGGER = logging.getLogger("layerwise")
 _ANY_KEYS = ("jsonl", "json", "python")  # formats in which a key may be missing in some records
@@ -122,6 +121,9 @@ class KeptColumns:
         self._missing.discard(name)
         if role == "id":
             return examples[0].id
+        pair = examples[0].pair
+        if pair is not None:
+            return examples[0].texts[pair.names.index(clean(name))]
         return next(e.text for e in examples if len(examples) == 1 or e.columns[PART] == clean(name))
 
     def _carried(self, name: str, columns: Mapping[str, Any]) -> Any:
