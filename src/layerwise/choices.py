@@ -173,6 +173,7 @@ def _tokens(value: Any) -> int | None:
     return number if number >= 0 else None
 
 
-def shown_context(context: Sequence[int]) -> str:
-    """Return a context as it is given: `64,32`."""
-    return ",".join(map(str, context))
+def shown_context(context: Sequence[Any]) -> str:
+    """Return a context as it is given: `64,32`, or `64` where no token follows a text."""
+    parts = context[:1] if len(context) == 2 and context[1] == 0 else context
+    return ",".join(map(str, parts))

@@ -1,6 +1,7 @@
 """Describe a model, a dataset or a head: layers, width, size, and where it comes from."""
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from layerwise import api
@@ -97,10 +98,18 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         )
     if settings.get("prompt") is not None:
         rows.insert(5, ("prompt", _prompt(settings)))
+    if settings.get("context") is not None:
+        rows.insert(5, ("context", _context(settings["context"])))
+    if settings["reading"].get("pair_encoding") == "joint":
+        rows.insert(5, ("pairs", f"{' and '.join(settings['reading']['text'])}, encoded together"))
     rows += _left_out(model)
     if facts["skipped"]:
         rows.append(("skipped", f"{len(facts['skipped'])} records that can't be read"))
     return rows
+
+
+def _context(sides: Sequence[int]) -> str:
+    return f"up to {sides[0]} tokens before and {sides[1]} after each text, of the same document"
 
 
 def _prompt(settings: dict[str, Any]) -> str:

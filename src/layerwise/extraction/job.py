@@ -65,13 +65,13 @@ def prepare(
     choices.one_of("level", options.level, ("token", "word", "text"))
     choices.fit_pool(options.level, options.pool)
     choices.one_of("dtype", options.dtype, choices.DTYPES)
-    context, document = _context(options, place(out) if append else None)
+    documents = _documents(options, place(out) if append else None)
     corpus = open_corpus(
         source,
         quote=not options.no_text,
-        **{**part(options, ReadOptions), "document": document},
+        **{**part(options, ReadOptions), "document": documents.column},
         pair_encoding=_pair_encoding(options),
-        need=_need(context),
+        need=documents.need,
     )
     texts = options.shard_texts if options.shard_texts is not None else TEXTS
     rule = ShardRule(texts=texts, characters=CHARACTERS[options.level])
@@ -95,7 +95,7 @@ def prepare(
         {**_loading(options, place(out) if append else None), "precision": options.precision},
         _request(options, corpus.word_split, place(out) if append else None),
         options.dtype,
-        context,
+        documents.context,
         together,
     )
     carried = Carried(corpus.types, options.no_text, (*options.keep, *corpus.kept))
@@ -141,22 +141,28 @@ def _request(options: ExtractOptions, word_split: str | None, extended: Path | N
     return request
 
 
-def _context(options: ExtractOptions, extended: Path | None) -> tuple[tuple[int, int] | None, str | None]:
-    """Return the context of texts, and the column of documents; added texts have those of the dataset `extended`."""
+@dataclass(frozen=True)
+class _Documents:
+    """The context that texts are encoded with, `None` for none; the column of documents; and why they are needed."""
+
+    context: tuple[int, int] | None
+    column: str | None
+    need: DocumentNeed | None
+
+
+def _documents(options: ExtractOptions, extended: Path | None) -> _Documents:
+    """Return the context and the documents of texts; added texts have those of the dataset `extended`."""
     manifest = None if extended is None or options.context is not None else _earlier(extended)
     stored = None if manifest is None else manifest.settings
     if stored is None or stored.context is None:
-        return choices.read_context(options.context), options.document
-    document = options.document if options.document is not None else stored.reading.document
-    return (stored.context[0], stored.context[1]), document
-
-
-def _need(context: tuple[int, int] | None) -> DocumentNeed | None:
-    """Return why texts are needed in their documents; `None` without context."""
-    if context is None:
-        return None
-    why = f"{argument('context', choices.shown_context(context))} needs the documents of texts"
-    return DocumentNeed(why, f"leave {argument('context')} out")
+        context = choices.read_context(options.context)
+        why = "" if context is None else argument("context", choices.shown_context(context))
+        need = DocumentNeed(f"{why} needs the documents of texts", f"leave {argument('context')} out")
+        return _Documents(context, options.document, need if context is not None else None)
+    column = options.document if options.document is not None else stored.reading.document
+    why = f"{extended} was made with {argument('context', choices.shown_context(stored.context))}"
+    need = DocumentNeed(f"{why}, which needs the documents of texts", f"give another {argument('out')}")
+    return _Documents((stored.context[0], stored.context[1]), column, need)
 
 
 def _pair_encoding(options: ExtractOptions) -> str | None:

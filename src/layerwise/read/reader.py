@@ -286,7 +286,7 @@ class Reader(ABC):
 
     def _refuse_no_document(self, file: File, document: str, names: Sequence[str]) -> None:
         what = f"{file.label} has no column {document!r}, only {quoted(listed(names))}"
-        if self.options.need is not None and self.options.document is None:
+        if self.options.need is not None:
             raise no_documents(self.options.need, what)
         raise SourceError(f"{what}; name the column of documents in {argument('document')}")
 
