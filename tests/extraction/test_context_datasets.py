@@ -340,7 +340,9 @@ def test_verify_finds_rows_of_another_context(
     data = extract(source, tmp_path / "data", model=model, device="cpu", context="2,5")
     path = tmp_path / "data/manifest.json"
     path.write_bytes(path.read_bytes().replace(b"[\n   2,\n   5\n  ]", b"[9, 5]").replace(b"[2,5]", b"[9,5]"))
-    (tmp_path / "data/manifest.json.sha256").write_text(hashlib.sha256(path.read_bytes()).hexdigest() + "\n")
+    (tmp_path / "data/manifest.json.sha256").write_text(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  manifest.json\n"
+    )
     assert lw.open_dataset(data.path).manifest.settings.context == (9, 5)
     verified = lw.verify(data.path, device="cpu")
     assert "is out of the tolerance" in verified.problems[-1].what

@@ -158,6 +158,10 @@ def _head(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     ]
     if settings.get("prompt") is not None:
         rows.append(("prompt", f"{settings['prompt']!r} before each text"))
+    if settings.get("context") is not None:
+        rows.append(("context", _context(settings["context"])))
+    if settings.get("joint") is not None:
+        rows.append(("pairs", f"{' and '.join(settings['joint'])}, encoded together"))
     for task in facts["tasks"]:
         shape = "linear" if task["hidden"] is None else f"a hidden layer of {task['hidden']}"
         rows.append((f"task {task['name']}", f"{task['task']} of {task['label']} on {task['mix']}, {shape}"))

@@ -10,7 +10,7 @@ from typing import Any
 
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
-from layerwise.example import PART, Example, clean
+from layerwise.example import DOCUMENT, PART, Example, clean
 from layerwise.read.corpus import Corpus
 
 _LOGGER = logging.getLogger("layerwise")
@@ -127,7 +127,8 @@ class KeptColumns:
         return next(e.text for e in examples if len(examples) == 1 or e.columns[PART] == clean(name))
 
     def _carried(self, name: str, columns: Mapping[str, Any]) -> Any:
-        for carried in (clean(name), f"source.{name}"):  # as `read.example_builder` names them
+        names = (DOCUMENT,) if name == self._corpus.document else (clean(name), f"source.{name}")
+        for carried in names:  # as `read.example_builder` names them
             if carried in columns:
                 self._missing.discard(name)
                 return columns[carried]

@@ -232,6 +232,11 @@ class Corpus:
         return {**dict.fromkeys(reader.texts, "text"), **roles}
 
     @property
+    def document(self) -> str | None:
+        """The column that is carried as `document`, if it is named."""
+        return self._reader.options.document
+
+    @property
     def has_ids(self) -> bool:
         """Whether a column holds the user's own ids, named by the option or called `id`; of JSON lines as `columns`."""
         is_of_words = self.format == "conll"  # the column `id` of CoNLL-U numbers words
