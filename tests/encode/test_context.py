@@ -50,6 +50,19 @@ def body(plain: Plain, text: str) -> tuple[list[int], list[int], list[int]]:
     return ids[:before], ids[before : len(ids) - after], ids[len(ids) - after :]
 
 
+def pooled(pool: str, own: Floats) -> Floats:
+    """The pool of the tokens of a word: (layers, tokens, width) to (layers, width)."""
+    pools: dict[str, Floats] = {
+        "mean": own.mean(axis=1),
+        "max": own.max(axis=1),
+        "sum": own.sum(axis=1),
+        "first": own[:, 0],
+        "last": own[:, -1],
+        "first_last": (own[:, 0] + own[:, -1]) / 2,
+    }
+    return pools[pool]
+
+
 def shares(before: int, after: int, room: int) -> tuple[int, int]:
     """How many tokens of neighbours there is room for: one by one, before and after in turn, nearest first."""
     taken = [0, 0]
@@ -123,15 +136,15 @@ def test_pools_of_texts_hold_no_token_of_the_neighbours(
         own = rows[:, head:-1] if rows.shape[1] > head + 1 else rows
         all_tokens = rows if special else own
         wanted = {
-            "mean": lambda all=all_tokens: all.mean(axis=1),
-            "max": lambda all=all_tokens: all.max(axis=1),
-            "sum": lambda all=all_tokens: all.sum(axis=1),
-            "first": lambda own=own: own[:, 0],
-            "last": lambda own=own: own[:, -1],
-            "first_last": lambda own=own: (own[:, 0] + own[:, -1]) / 2,
-            "cls": lambda rows=rows: rows[:, 0],
-            "eos": lambda rows=rows: rows[:, -1],
-        }[pool]()
+            "mean": all_tokens.mean(axis=1),
+            "max": all_tokens.max(axis=1),
+            "sum": all_tokens.sum(axis=1),
+            "first": own[:, 0],
+            "last": own[:, -1],
+            "first_last": (own[:, 0] + own[:, -1]) / 2,
+            "cls": rows[:, 0],
+            "eos": rows[:, -1],
+        }[pool]
         assert worst(states.stack()[:, [doc]], wanted[:, None]) <= 1e-5, f"text {doc}"
 
 
@@ -151,14 +164,6 @@ def test_words_hold_no_token_of_the_neighbours(
         ]
     request = encoder.request(level="word", pool=pool, max_length=LIMIT)
     states = encoder.states(examples, encoder.with_context(request, (20, 9)))
-    reduce = {
-        "mean": lambda t: t.mean(axis=1),
-        "max": lambda t: t.max(axis=1),
-        "sum": lambda t: t.sum(axis=1),
-        "first": lambda t: t[:, 0],
-        "last": lambda t: t[:, -1],
-        "first_last": lambda t: (t[:, 0] + t[:, -1]) / 2,
-    }[pool]
     for doc, (rows, head, _, _) in enumerate(brute_force(plain, chosen, (20, 9))):
         # WordPiece splits at blanks, so the tokens of words and of the text are the same.
         text = examples[doc].text
@@ -168,7 +173,7 @@ def test_words_hold_no_token_of_the_neighbours(
             ends = np.cumsum([len(word) + 1 for word in text.split()]) - 1
             spans = [(int(end) - len(word), int(end)) for end, word in zip(ends, text.split(), strict=True)]
         vectors = [
-            reduce(rows[:, [head + n for n, (s, e) in enumerate(places) if s < end and e > start]])
+            pooled(pool, rows[:, [head + n for n, (s, e) in enumerate(places) if s < end and e > start]])
             for start, end in spans
         ]
         own = states.where(doc=doc)

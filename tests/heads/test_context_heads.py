@@ -146,7 +146,8 @@ def test_a_head_without_context_ignores_documents(
 def test_evaluate_scores_what_predict_answers(room: Path, run: Callable[..., tuple[int, str, str]]) -> None:
     head = lw.load_head(room / "with.head")
     labels = [record["label"] for record in RECORDS]
-    for options in ({}, {"context": 0}):
+    both: tuple[dict[str, Any], ...] = ({}, {"context": 0})
+    for options in both:
         answers = lw.predict(head, room / "texts.jsonl", **options).to_json()
         right = [answer["label"] == label for answer, label in zip(answers, labels, strict=True)]
         scores = head.evaluate(room / "texts.jsonl", **options).tasks["label"].to_json()
@@ -234,8 +235,5 @@ def test_words_with_context(encoder_of: Callable[[str], Any], tmp_path: Path) ->
     options: dict[str, Any] = {"model": encoder_of("bert"), "words": "words", "level": "word"}
     data = lw.extract(source, tmp_path / "data", context=(12, 12), **options)
     head = lw.train(data, task="tag", label="tag", mix="1", out=tmp_path / "tag.head")
-    scored = [
-        head.evaluate(given, **more).tasks["tag"]
-        for given, more in ((data, {}), (source, {"words": "words"}))
-    ]
+    scored = [head.evaluate(data).tasks["tag"], head.evaluate(source, words="words").tasks["tag"]]
     assert math.isclose(*(task.scores["span_f1"].score for task in scored))

@@ -231,10 +231,20 @@ class Tokenizer:
         return [self._backend.id_to_token(int(number)) or "" for number in ids]
 
     def cls_place(self, tokens: Tokens) -> int:
-        """Return the position of the classification token in a text; only if the tokenizer `has_cls`."""
+        """Return the position of the classification token in a text; only if the tokenizer `has_cls`.
+
+        Raises:
+            RequestError: two texts, before which the tokenizer puts none.
+        """
         before = tokens.prefix - tokens.prompt
         special = [*range(before), *range(len(tokens) - tokens.suffix, len(tokens))]
-        return next(int(position) for position in special if int(tokens.ids[position]) == self._cls)
+        place = next((int(place) for place in special if int(tokens.ids[place]) == self._cls), None)
+        if place is None:
+            raise RequestError(
+                f"{argument('pool')} 'cls' needs a classification token, and the tokenizer of {self._name!r} puts none before a "
+                "pair of texts; use mean or eos"
+            )
+        return place
 
     def _tokens(self, encoding: Any, *, located: bool = True) -> Tokens:
         ids = np.array(encoding.ids, dtype=np.int64)

@@ -67,7 +67,8 @@ class KeptColumns:
                 raise RequestError(
                     f"{argument('keep', [name])}: the source has no such column, only {', '.join(names)}; name one of them"
                 )
-            if several and roles.get(name) == "text" and not self._corpus.paired:
+            is_joined = several and not (self._corpus.paired or self._corpus.joint)
+            if is_joined and roles.get(name) == "text":
                 raise RequestError(
                     f"{argument('keep', [name])}: the column is joined with others to one text; leave it out"
                 )
