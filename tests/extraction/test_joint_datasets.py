@@ -16,7 +16,7 @@ from layerwise.errors import DatasetError, HeadError, RequestError
 from layerwise.labels.groups import group_rows
 
 Extract = Callable[..., lw.LayerDataset]
-RECORDS = [
+RECORDS: list[dict[str, Any]] = [
     {
         "a": f"The first layers know {'more ' * (n % 3)}",
         "b": f"word {n % 4} stands",
@@ -106,12 +106,10 @@ def test_verify_repair_and_hidden_texts(level: str, extract: Extract, source: Pa
 @pytest.mark.parametrize("pool", ["mean", "max", "sum", "first", "last", "first_last", "cls", "eos"])
 def test_pooled_tokens_are_the_pairs(pool: str, extract: Extract, source: Path, tmp_path: Path) -> None:
     tokens = extract(source, tmp_path / "tokens", level="token")
-    options = (
-        [{"special_tokens": True}, {"special_tokens": False}] if pool in ("mean", "max", "sum") else [{}]
-    )
+    options = (True, False) if pool in ("mean", "max", "sum") else (True,)
     for number, special in enumerate(options):
-        pooled = lw.pool(tokens, tmp_path / f"pooled{number}", pool=pool, **special)
-        direct = extract(source, tmp_path / f"direct{number}", pool=pool, **special)
+        pooled = lw.pool(tokens, tmp_path / f"pooled{number}", pool=pool, special_tokens=special)
+        direct = extract(source, tmp_path / f"direct{number}", pool=pool, special_tokens=special)
         assert np.abs(pooled.stack() - direct.stack()).max() <= 1e-5
         assert pooled.texts["pair_start"].to_pylist() == direct.texts["pair_start"].to_pylist()
 
