@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from joint_models import TEMPLATES, joining
+from layerwise.encode.cuts import truncated_lengths
 from layerwise.encode.load import load_encoder
-from layerwise.encode.rows import truncated_lengths
 from layerwise.errors import RequestError
 from layerwise.example import Example, joint_example
 from layerwise.word_split import split_words

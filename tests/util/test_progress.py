@@ -30,8 +30,9 @@ from layerwise.cli.main import _parser, main
 from layerwise.cli.progress import ProgressDisplay
 from layerwise.errors import RequestError
 from layerwise.heads.evaluate import evaluate
-from layerwise.heads.inputs import TextKind, open_source
+from layerwise.heads.inputs import open_source
 from layerwise.heads.predict import predict_source
+from layerwise.heads.text_kind import TextKind
 from layerwise.options import ExtractOptions, PageOptions
 from layerwise.parallel.local import ProcessExecutor
 from layerwise.parallel.ray import RayExecutor

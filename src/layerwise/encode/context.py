@@ -19,9 +19,9 @@ from layerwise import choices
 from layerwise.alignment import Groups
 from layerwise.arguments import argument
 from layerwise.array_types import I64
+from layerwise.encode.cuts import Cut
 from layerwise.encode.plan import PlannedText
 from layerwise.encode.request import Context, Request
-from layerwise.encode.rows import Cut
 from layerwise.encode.tokenizer import Tokens
 from layerwise.errors import RequestError
 from layerwise.example import Example, document_of

@@ -15,6 +15,7 @@ from layerwise.encode import checkpoint as checkpoints
 from layerwise.encode import hf, linear
 from layerwise.encode.checkpoint import Checkpoint
 from layerwise.encode.context import context_of
+from layerwise.encode.cuts import no_room
 from layerwise.encode.devices import check_process
 from layerwise.encode.engine import Engine, PlainEngine
 from layerwise.encode.gather import Memory, OnBatch, PlannedRows, run_plan
@@ -23,7 +24,6 @@ from layerwise.encode.int8_samples import calibration_texts
 from layerwise.encode.probes import make_probes
 from layerwise.encode.prompts import chosen_prompt
 from layerwise.encode.request import Loading, Request
-from layerwise.encode.rows import no_room
 from layerwise.encode.shard_plan import PlannedShard, ShardTexts, plan_shard, plan_tokens, tokenised
 from layerwise.encode.spans import read_spans
 from layerwise.encode.tokenizer import Tokenizer

@@ -11,9 +11,10 @@ from layerwise import pooling
 from layerwise.alignment import Groups
 from layerwise.encode import rows as text_rows
 from layerwise.encode.context import AddedContext, in_documents
+from layerwise.encode.cuts import Cut, cut
 from layerwise.encode.plan import Plan, PlannedText, make_plan
 from layerwise.encode.request import Request
-from layerwise.encode.rows import Cut, TextRows
+from layerwise.encode.rows import TextRows
 from layerwise.encode.tokenizer import Tokenizer, Tokens
 from layerwise.example import Example
 from layerwise.schema import Carried, Coverage, index_table, texts_table
@@ -81,14 +82,14 @@ def plan_tokens(
     for place, number in enumerate(texts.encoded):
         example = texts.examples[number]
         where = partial(_where, texts.first_doc + place, example)
-        cut = text_rows.cut(tokens_of_texts[number], request, where, keep_end=tokenizer.keeps_end)
+        of_text = cut(tokens_of_texts[number], request, where, keep_end=tokenizer.keeps_end)
         spans_of_text = texts.spans[number] if texts.spans is not None else None
-        rows.append(text_rows.rows_of(example, cut.tokens, request, tokenizer, spans_of_text, where))
-        cuts.append((number, cut, pooling.choose(rows[-1].groups, request.pool)))
-    coverage = [_coverage(cut, of_text) for (_, cut, _), of_text in zip(cuts, rows, strict=True)]
+        rows.append(text_rows.rows_of(example, of_text.tokens, request, tokenizer, spans_of_text, where))
+        cuts.append((number, of_text, pooling.choose(rows[-1].groups, request.pool)))
+    coverage = [_coverage(each, of_text) for (_, each, _), of_text in zip(cuts, rows, strict=True)]
     added = None
     if request.context is None:
-        planned = [PlannedText(cut.tokens, cut.windows, groups) for _, cut, groups in cuts]
+        planned = [PlannedText(each.tokens, each.windows, groups) for _, each, groups in cuts]
     else:
         planned, added = in_documents(texts.examples, tokens_of_texts, cuts, request)
         coverage = [
@@ -103,10 +104,10 @@ def plan_tokens(
     )
 
 
-def _coverage(cut: Cut, rows: TextRows) -> Coverage:
-    unknown = int(np.count_nonzero(cut.tokens.unknown))
-    counts = (len(cut.tokens), unknown, len(cut.windows), cut.truncated)
-    return Coverage(*counts, rows.special_only, not cut.tokens.own_body)
+def _coverage(text: Cut, rows: TextRows) -> Coverage:
+    unknown = int(np.count_nonzero(text.tokens.unknown))
+    counts = (len(text.tokens), unknown, len(text.windows), text.truncated)
+    return Coverage(*counts, rows.special_only, not text.tokens.own_body)
 
 
 def _tables(

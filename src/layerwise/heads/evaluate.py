@@ -20,17 +20,8 @@ from layerwise.errors import RequestError
 from layerwise.heads.evaluate_task import ScoredRows, evaluate_task
 from layerwise.heads.evaluation import Evaluation, TaskEvaluation
 from layerwise.heads.head import HeadData, TaskHead
-from layerwise.heads.inputs import (
-    TextKind,
-    UnknownTally,
-    check_dataset,
-    chunks,
-    encode_rows,
-    kind_of,
-    open_source,
-    tracked,
-    with_context,
-)
+from layerwise.heads.inputs import UnknownTally, check_dataset, chunks, encode_rows, open_source, tracked
+from layerwise.heads.text_kind import TextKind, kind_of, with_context
 from layerwise.labels.conflicts import text_hashes
 from layerwise.labels.groups import DOCUMENT_COLUMNS, document_values
 from layerwise.labels.labelled import Labelled, read_labels

@@ -17,9 +17,10 @@ from layerwise.array_types import F32
 from layerwise.errors import HeadError, ModelError, RequestError
 from layerwise.fitted_mix import fitted_rows, refuse_head_options
 from layerwise.heads.head_mix import HeadMix
-from layerwise.heads.inputs import encode_rows, examples_of, kind_of
+from layerwise.heads.inputs import encode_rows, examples_of
 from layerwise.heads.layer_mix import mix_feature_names
 from layerwise.heads.predict import Head
+from layerwise.heads.text_kind import kind_of
 from layerwise.layers import LayerSpec, resolve_layers
 from layerwise.mixes import LayerStats, Mix, parse_mix, refuse_learned
 from layerwise.states import LayerStates, dimension_names

@@ -29,10 +29,10 @@ from layerwise.heads.inputs import (
     load_model,
     slim,
     tracked,
-    with_context,
 )
 from layerwise.heads.kept import KeptColumns, KeptValues
 from layerwise.heads.storage import head_name, read_head, write_head
+from layerwise.heads.text_kind import with_context
 from layerwise.heads.together import HeadGroup
 from layerwise.read.shards import shards
 from layerwise.states import Layered

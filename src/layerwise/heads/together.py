@@ -11,7 +11,8 @@ from layerwise.encode.computing import computing
 from layerwise.errors import HeadError, RequestError
 from layerwise.heads.answers import ANSWER_KEYS, Answer, answers
 from layerwise.heads.head import HeadData
-from layerwise.heads.inputs import TextKind, UnknownTally, encode_together, kind_of
+from layerwise.heads.inputs import UnknownTally, encode_together
+from layerwise.heads.text_kind import TextKind, kind_of
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
