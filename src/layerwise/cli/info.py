@@ -96,15 +96,22 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
                 f"from a dataset of level {facts['derived']['level']} ({facts['derived']['manifest'][:12]}…)",
             ),
         )
-    if settings.get("prompt") is not None:
-        rows.insert(5, ("prompt", _prompt(settings)))
-    if settings.get("context") is not None:
-        rows.insert(5, ("context", _context(settings["context"])))
-    if settings["reading"].get("pair_encoding") == "joint":
-        rows.insert(5, ("pairs", f"{' and '.join(settings['reading']['text'])}, encoded together"))
+    rows[5:5] = _around(settings)
     rows += _left_out(model)
     if facts["skipped"]:
         rows.append(("skipped", f"{len(facts['skipped'])} records that can't be read"))
+    return rows
+
+
+def _around(settings: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what texts are encoded with: the other text of a pair, neighbours, and a prompt."""
+    rows = []
+    if settings["reading"].get("pair_encoding") == "joint":
+        rows.append(("pairs", f"{' and '.join(settings['reading']['text'])}, encoded together"))
+    if settings.get("context") is not None:
+        rows.append(("context", _context(settings["context"])))
+    if settings.get("prompt") is not None:
+        rows.append(("prompt", _prompt(settings)))
     return rows
 
 

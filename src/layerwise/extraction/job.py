@@ -18,6 +18,7 @@ from layerwise._util.progress import Tracker
 from layerwise.arguments import argument
 from layerwise.errors import DatasetError, RequestError
 from layerwise.example import Example, digest
+from layerwise.extraction.context import documents_of
 from layerwise.extraction.description import column_notices, describe, describe_grown
 from layerwise.extraction.shard_maker import ShardRecipe, Task
 from layerwise.extraction.sources import StoredSource, settings_at, stored_source, with_source
@@ -26,7 +27,6 @@ from layerwise.options import EncodeOptions, ExtractOptions, LoadOptions, ReadOp
 from layerwise.parallel.executor import Executor, Report
 from layerwise.read import open_corpus
 from layerwise.read.corpus import Corpus
-from layerwise.read.documents import DocumentNeed
 from layerwise.read.shards import CHARACTERS, TEXTS, shards
 from layerwise.schema import Carried, Coverage, carried_columns, texts_table
 from layerwise.store import DatasetWriter, disk
@@ -65,7 +65,8 @@ def prepare(
     choices.one_of("level", options.level, ("token", "word", "text"))
     choices.fit_pool(options.level, options.pool)
     choices.one_of("dtype", options.dtype, choices.DTYPES)
-    documents = _documents(options, place(out) if append else None)
+    extended = place(out) if append else None
+    documents = documents_of(options, extended, None if extended is None else _earlier(extended))
     corpus = open_corpus(
         source,
         quote=not options.no_text,
@@ -79,7 +80,23 @@ def prepare(
     read: list[Sequence[Example]] = []
     first = next(shards(_noting(records, read), rule.texts, rule.characters))
     _check_keep(options.keep, options.no_text, first)
-    reading = Reading(
+    settings = SourceSettings(_reading(options, corpus), options.no_text, tuple(sorted(options.keep)), rule)
+    recipe = ShardRecipe(
+        place(out),
+        options.model,
+        {**_loading(options, extended), "precision": options.precision},
+        _request(options, corpus.word_split, extended),
+        options.dtype,
+        documents.context,
+        together,
+    )
+    carried = Carried(corpus.types, options.no_text, (*options.keep, *corpus.kept))
+    return Job(recipe, settings, corpus.names, corpus, carried, itertools.chain(read, records))
+
+
+def _reading(options: ExtractOptions, corpus: Corpus) -> Reading:
+    """Return how a source is read, of which at least one text was read already."""
+    return Reading(
         format=corpus.format,
         text=_frozen(corpus.text),
         words=options.words,
@@ -88,18 +105,6 @@ def prepare(
         encoding=codecs.lookup(options.encoding).name,
         **corpus.further_options,
     )
-    settings = SourceSettings(reading, options.no_text, tuple(sorted(options.keep)), rule)
-    recipe = ShardRecipe(
-        place(out),
-        options.model,
-        {**_loading(options, place(out) if append else None), "precision": options.precision},
-        _request(options, corpus.word_split, place(out) if append else None),
-        options.dtype,
-        documents.context,
-        together,
-    )
-    carried = Carried(corpus.types, options.no_text, (*options.keep, *corpus.kept))
-    return Job(recipe, settings, corpus.names, corpus, carried, itertools.chain(read, records))
 
 
 def _loading(options: ExtractOptions, extended: Path | None) -> dict[str, Any]:
@@ -139,30 +144,6 @@ def _request(options: ExtractOptions, word_split: str | None, extended: Path | N
         if manifest is not None:
             request["prompt"] = manifest.settings.prompt or ""
     return request
-
-
-@dataclass(frozen=True)
-class _Documents:
-    """The context that texts are encoded with, `None` for none; the column of documents; and why they are needed."""
-
-    context: tuple[int, int] | None
-    column: str | None
-    need: DocumentNeed | None
-
-
-def _documents(options: ExtractOptions, extended: Path | None) -> _Documents:
-    """Return the context and the documents of texts; added texts have those of the dataset `extended`."""
-    manifest = None if extended is None or options.context is not None else _earlier(extended)
-    stored = None if manifest is None else manifest.settings
-    if stored is None or stored.context is None:
-        context = choices.read_context(options.context)
-        why = "" if context is None else argument("context", choices.shown_context(context))
-        need = DocumentNeed(f"{why} needs the documents of texts", f"leave {argument('context')} out")
-        return _Documents(context, options.document, need if context is not None else None)
-    column = options.document if options.document is not None else stored.reading.document
-    why = f"{extended} was made with {argument('context', choices.shown_context(stored.context))}"
-    need = DocumentNeed(f"{why}, which needs the documents of texts", f"give another {argument('out')}")
-    return _Documents((stored.context[0], stored.context[1]), column, need)
 
 
 def _pair_encoding(options: ExtractOptions) -> str | None:
