@@ -242,3 +242,25 @@ def test_pairs_that_cannot_be_joined_are_refused(
     assert (code, out, len(errors)) == (2, "", 1), err
     assert message in errors[0]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("level", ["token", "word"])
+def test_answers_for_rows_say_their_text(level: str, extract: Extract, source: Path, tmp_path: Path) -> None:
+    data = extract(source, tmp_path / "data", level=level)
+    head = lw.train(data, task="classify", label="label", mix="3", out=tmp_path / "x.head")
+    (answer,) = head.predict([("The first", "last word")])
+    key = "tokens" if level == "token" else "words"
+    texts = {"a": "The first", "b": "last word"}
+    assert {row["part"] for row in answer[key]} == {"a", "b"}
+    read = [texts[row["part"]][row["start"] : row["end"]] for row in answer[key]]
+    assert "".join(read) == "Thefirstlastword"
+
+
+def test_the_map_of_the_page_shows_rows_of_pairs(extract: Extract, source: Path, tmp_path: Path) -> None:
+    from layerwise.geometry.sample import pick
+    from layerwise.page.content import texts_of
+
+    data = extract(source, tmp_path / "data", level="word")
+    shown = texts_of(pick(data, np.arange(data.rows)))
+    assert shown["texts"] == data.index["text"].to_pylist()
+    assert (shown["context"], shown["span"]) == (None, None)
