@@ -105,7 +105,7 @@ def test_context_0_gives_the_bytes_of_a_dataset_without_the_option(
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     sizes=st.lists(st.integers(1, 4), min_size=1, max_size=5),
     context=st.sampled_from(["0", "0,0"]),
@@ -122,7 +122,7 @@ def test_context_0_is_no_context_whatever_the_documents(
     assert contents(folders[0]) == contents(folders[1])
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(order=st.permutations(list(SIZES)), texts=st.integers(1, 9))
 def test_the_order_of_documents_does_not_matter(
     order: list[str], texts: int, encoder: Any, tmp_path_factory: pytest.TempPathFactory

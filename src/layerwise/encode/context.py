@@ -143,8 +143,8 @@ class _Document:
         before, after = self._side(begin - added.before, begin), self._side(end, end + added.after)
         places = np.array([tokens.prefix, len(tokens) - tokens.suffix])
         ids, types = (
-            np.concatenate([own[: places[0]], first, own[places[0] : places[1]], second, own[places[1] :]])
-            for own, first, second in (
+            np.concatenate([text[: places[0]], first, text[places[0] : places[1]], second, text[places[1] :]])
+            for text, first, second in (
                 (tokens.ids, before.ids, after.ids),
                 (tokens.types, before.types, after.types),
             )

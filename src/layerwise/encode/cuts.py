@@ -90,12 +90,12 @@ def _cut_pair(tokens: Tokens, request: Request, where: Where, *, keep_end: bool)
     lengths = (between.start - tokens.prefix, len(tokens) - tokens.suffix - between.stop)
     kept = truncated_lengths(*lengths, room)
     begins = (tokens.prefix, between.stop)
-    own = [
+    first, second = (
         np.arange(count) + begin + (length - count if keep_end else 0)
         for begin, length, count in zip(begins, lengths, kept, strict=True)
-    ]
+    )
     head, tail = np.arange(tokens.prefix), np.arange(len(tokens) - tokens.suffix, len(tokens))
-    short = _selected(tokens, np.concatenate([head, own[0], np.array(between, dtype=np.int64), own[1], tail]))
+    short = _selected(tokens, np.concatenate([head, first, np.array(between, dtype=np.int64), second, tail]))
     middle = tokens.prefix + kept[0]
     short = replace(short, between=range(middle, middle + len(between)))
     return Cut(short, (Window(0, short.body, 0, short.body),), len(tokens) - len(short))

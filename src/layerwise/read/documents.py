@@ -10,7 +10,7 @@ from layerwise.read.record import quoted, shown
 
 _PEEKED = 1000  # texts among which one must have a document
 
-Record = tuple[Example, ...]
+RecordTexts = tuple[Example, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class DocumentNeed:
 
 
 def documents(
-    records: Iterable[Record], column: str, need: DocumentNeed, tell_alone: Callable[[int], None]
-) -> Iterator[Record]:
+    records: Iterable[RecordTexts], column: str, need: DocumentNeed, tell_alone: Callable[[int], None]
+) -> Iterator[RecordTexts]:
     """Yield the texts of each document together, and a text without a document alone.
 
     Args:
@@ -63,9 +63,9 @@ def documents(
         tell_alone(alone)
 
 
-def _checked(records: Iterable[Record], column: str, need: DocumentNeed) -> Iterator[Record]:
+def _checked(records: Iterable[RecordTexts], column: str, need: DocumentNeed) -> Iterator[RecordTexts]:
     """Yield all records, after checking that one of the first has a document."""
-    first: list[Record] = []
+    first: list[RecordTexts] = []
     rest = iter(records)
     for record in rest:
         if len(record) > 1 or record[0].pair is not None:
