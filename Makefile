@@ -48,6 +48,8 @@ results: $(VENV)/.dev  ## write the tables of docs/results.md, from ../shared/da
 	$(BIN)/python benchmarks/site_tasks.py
 	$(BIN)/python benchmarks/tuning.py
 	$(BIN)/python benchmarks/multitask.py
+	$(BIN)/python benchmarks/context.py
+	$(BIN)/python benchmarks/pairs.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

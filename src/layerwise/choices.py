@@ -1,6 +1,7 @@
 """The allowed values of options: levels, pools, types and policies, each spelled once."""
 
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 from layerwise.arguments import argument
@@ -16,6 +17,7 @@ TASKS = ("classify", "regress", "tag")
 HEAD_TYPES = ("linear", "mlp")
 CLASS_WEIGHTS = ("balanced",)
 LANGS = ("en", "zh")
+PAIR_ENCODINGS = ("separate", "joint")
 WORD_SPLITS = ("chars",)
 FORMATS = ("auto", "txt", "docs", "jsonl", "json", "csv", "tsv", "parquet", "arrow", "hf", "conll", "fasta")
 # The metrics by which `probe` can compare; which of them a task has is `labels.metrics.choices`.
@@ -135,3 +137,43 @@ def fit_pool(level: str, pool: str | None) -> str | None:
             "use mean, max, sum, first, last or first_last"
         )
     return pool
+
+
+def read_context(value: Any) -> tuple[int, int] | None:
+    """Return how many tokens of neighbours each text is encoded with, before and after it; `None` for no context.
+
+    Args:
+        value: one number, BEFORE, or two, as a string such as `64,32` or as a pair; `None` and 0 are no context.
+
+    Raises:
+        RequestError: anything else.
+    """
+    if value is None:
+        return None
+    parts = value.split(",") if isinstance(value, str) else value
+    numbers = [_tokens(part) for part in (parts if isinstance(parts, list | tuple) else [parts])]
+    if None in numbers or len(numbers) not in (1, 2):
+        shown = shown_context(value) if isinstance(value, list | tuple) else value
+        raise RequestError(
+            f"{argument('context', shown)} isn't BEFORE or BEFORE,AFTER; give one or two whole numbers of tokens of 0 or "
+            "more, such as 128 or 64,64"
+        )
+    before, after = (number or 0 for number in (*numbers, 0)[:2])
+    return (before, after) if before or after else None
+
+
+def _tokens(value: Any) -> int | None:
+    """Return a number of tokens, which may be given as a string; `None` for anything else."""
+    if isinstance(value, str):
+        digits = value.strip()
+        return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 10 else None
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        return None
+    number = operator.index(value)
+    return number if number >= 0 else None
+
+
+def shown_context(context: Sequence[Any]) -> str:
+    """Return a context as it is given: `64,32`, or `64` where no token follows a text."""
+    parts = context[:1] if len(context) == 2 and context[1] == 0 else context
+    return ",".join(map(str, parts))

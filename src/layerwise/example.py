@@ -3,12 +3,21 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 DOCUMENT = "document"  # the column of the document that a text is part of
+PART = "part"  # the column that tells which text of a pair a text or a row is
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class JointPair:
+    """Two texts that are encoded together: the length of the first, and the columns that they come from."""
+
+    border: int
+    names: tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +26,8 @@ class Example:
 
     `text` never holds a lone surrogate. `words` is `None` for raw text; for pre-split input it holds the
     words and `text` is the words joined by one space. `columns` are the carried columns with one value for the
-    text; `word_columns` hold one value per word (pre-split input only).
+    text; `word_columns` hold one value per word (pre-split input only). `pair` is set where two texts are encoded
+    together: `text` is then both with a line end between them.
     """
 
     text: str
@@ -27,12 +37,34 @@ class Example:
     line: int | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
     word_columns: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    pair: JointPair | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text, or the two that are encoded together."""
+        if self.pair is None:
+            return (self.text,)
+        return self.text[: self.pair.border], self.text[self.pair.border + 1 :]
 
     @property
     def where(self) -> str:
         """A name for error messages: `reviews.csv, line 17`."""
         source = self.source or "text"
         return f"{source}, line {self.line}" if self.line is not None else source
+
+
+def joint_example(texts: Sequence[str], names: Sequence[str]) -> Example:
+    """Return the example of two texts that are encoded together; `names` are those of their columns."""
+    first, second = texts
+    return Example(f"{first}\n{second}", pair=JointPair(len(first), (names[0], names[1])))
+
+
+def document_of(example: Example) -> Hashable:
+    """Return what tells the document of a text from others; `None` for a text that is in none."""
+    value = example.columns.get(DOCUMENT)
+    if value is None or value != value or (isinstance(value, str) and not value.strip()):
+        return None
+    return value if isinstance(value, Hashable) else repr(value)
 
 
 def digest(examples: Iterable[Example]) -> str:
@@ -47,6 +79,7 @@ def digest(examples: Iterable[Example]) -> str:
             example.line,
             dict(example.columns),
             dict(example.word_columns),
+            *([example.pair.border, example.pair.names] if example.pair is not None else []),
         ]
         state.update(json.dumps(fields, ensure_ascii=True, default=repr, separators=(",", ":")).encode())
         state.update(b"\n")

@@ -20,6 +20,7 @@ from layerwise.choices import (
     HEAD_TYPES,
     LANGS,
     LONG,
+    PAIR_ENCODINGS,
     POOLS,
     PRECISIONS,
     RANKING_METRICS,
@@ -157,6 +158,11 @@ class ReadOptions(_Checked):
         "names of integer classes, in order; where it isn't clear which column holds them, COL=a,b,…",
         metavar="a,b,…",
         kind="names",
+    )
+    document: str | None = option(
+        None,
+        "column that tells which document a text is part of (default: document, where there is one)",
+        metavar="COL",
     )
 
 
@@ -339,8 +345,33 @@ class EncodeOptions(WordOptions, PromptOptions, BatchOptions, RowOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeadContextOptions:
+    """Whether texts are encoded in the context that a head was trained with."""
+
+    context: Any = option(
+        None,
+        "0: encode each text by itself, though the head was trained on texts with the context of their documents (default: as "
+        "in the training)",
+        metavar="0",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExtractOptions(ReadOptions, EncodeOptions, LoadOptions, ModelOptions):
     """How `extract` makes a dataset of a source."""
+
+    context: Any = option(
+        None,
+        "encode each text with up to this many tokens of its neighbours in the same document before it, and after it; only "
+        "its own tokens become rows (default: none)",
+        metavar="BEFORE[,AFTER]",
+    )
+    pair_encoding: str = option(
+        "separate",
+        "with two columns in --text: separate: each text is encoded alone, in a row of its own; joint: both together, as the "
+        "tokenizer joins pairs",
+        choices=PAIR_ENCODINGS,
+    )
 
     precision: str = option(
         "fp32", "precision of the computation; int8 only on CPUs with VNNI", choices=PRECISIONS
@@ -362,7 +393,7 @@ class ExtractOptions(ReadOptions, EncodeOptions, LoadOptions, ModelOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictOptions(ReadOptions, BatchOptions, LoadOptions, StoredModelOptions):
+class PredictOptions(HeadContextOptions, ReadOptions, BatchOptions, LoadOptions, StoredModelOptions):
     """How heads are applied to a source."""
 
     heads: Sequence[Any] = option(
@@ -601,6 +632,7 @@ __all__ = [
     "EncodeOptions",
     "ExportOptions",
     "ExtractOptions",
+    "HeadContextOptions",
     "LoadOptions",
     "ModelOptions",
     "PageOptions",

@@ -11,10 +11,13 @@ import pyarrow as pa
 
 from layerwise.array_types import I64
 from layerwise.errors import SourceError
-from layerwise.example import Example
+from layerwise.example import PART, Example
 
 # Text of the user, which --no-text leaves out of every table.
 TEXT_COLUMNS = ("text", "words", "token_id")
+PAIR_START = "pair_start"  # the column of the offset in `text` at which the second of two texts begins
+NO_TEXT = -1  # the text of a pair that a special token belongs to
+CONTEXT_COLUMNS = ("context_before", "context_after")
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Coverage:
     """Counts of one text: tokens, those of them that are unknown, windows, and truncated tokens.
 
     `empty` says that a text has only special tokens; `special_only` that its row is made of them, against the request.
+    `context_before` and `context_after` are tokens of its neighbours that it was encoded with; `None` without context.
     """
 
     tokens: int
@@ -47,6 +51,8 @@ class Coverage:
     truncated: int
     special_only: bool = False
     empty: bool = False
+    context_before: int | None = None
+    context_after: int | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ class Carried:
 def texts_table(
     examples: Sequence[Example], coverage: Sequence[Coverage], first_doc: int, level: str, carried: Carried
 ) -> pa.Table:
-    """Return the texts: doc, id, source, line, text, words, counts of tokens (see `Coverage`), and carried columns."""
+    """Return the texts: doc, id, source, line, text, words, counts of tokens (see `Coverage`), carried columns."""
     docs = np.arange(first_doc, first_doc + len(examples))
     columns: dict[str, pa.Array[Any]] = {
         "doc": pa.array(docs, pa.int64()),
@@ -95,10 +101,16 @@ def texts_table(
         "line": pa.array([e.line for e in examples], pa.int64()),
         "text": pa.array([e.text for e in examples], pa.string()),
     }
+    if any(e.pair is not None for e in examples):
+        begins = [None if e.pair is None else e.pair.border + 1 for e in examples]
+        columns[PAIR_START] = pa.array(begins, pa.int32())
     if any(e.words is not None for e in examples):
         columns["words"] = pa.array([e.words for e in examples], pa.list_(pa.string()))
     for name in ("tokens", "unknown", "windows", "truncated"):
         columns[name] = pa.array([getattr(c, name) for c in coverage], pa.int32())
+    for name in CONTEXT_COLUMNS:
+        if any(getattr(c, name) is not None for c in coverage):
+            columns[name] = pa.array([getattr(c, name) for c in coverage], pa.int32())
     if any(c.special_only for c in coverage):
         columns["special_only"] = pa.array([c.special_only for c in coverage])
     columns |= _text_columns(examples, carried)
@@ -118,12 +130,17 @@ def index_table(
     if level == "text":
         columns["text"] = pa.array([e.text for e in examples], pa.string())
         return carried.table(columns | _text_columns(examples, carried))
-    starts, ends = _concatenate([r.starts for r in rows]), _concatenate([r.ends for r in rows])
+    shifts = [_shifts(e, r) for e, r in zip(examples, rows, strict=True)]
+    starts = _concatenate([r.starts - shift for r, shift in zip(rows, shifts, strict=True)])
+    ends = _concatenate([r.ends - shift for r, shift in zip(rows, shifts, strict=True)])
     nowhere = np.repeat([r.texts is not None for r in rows], counts).astype(bool)
     columns["start"] = pa.array(starts, pa.int32(), mask=nowhere)
     columns["end"] = pa.array(ends, pa.int32(), mask=nowhere)
     texts = (text for e, r in zip(examples, rows, strict=True) for text in _texts_of_rows(e, r))
     columns["text"] = pa.array(texts, pa.string())
+    if any(e.pair is not None for e in examples):
+        names = (name for e, r in zip(examples, rows, strict=True) for name in _names_of_texts(e, r))
+        columns[PART] = pa.array(names, pa.string())
     for name, kind in _EXTRA[level].items():
         columns[name] = pa.array(
             np.concatenate([r.extra[name] for r in rows]) if rows else [], kind, from_pandas=True
@@ -137,6 +154,22 @@ def index_table(
         values = columns["word"].to_numpy()  # -1 for a token that belongs to no word
         columns["word"] = pa.array(values, pa.int32(), mask=values < 0)
     return carried.table(columns)
+
+
+def _shifts(example: Example, rows: RowColumns) -> I64 | int:
+    """Return what offsets in two texts lose to count in the text of each row, (rows,)."""
+    if example.pair is None:
+        return 0
+    shifts: I64 = (rows.extra["text_of_pair"] == 1) * (example.pair.border + 1)
+    return shifts
+
+
+def _names_of_texts(example: Example, rows: RowColumns) -> Iterable[str | None]:
+    """Return the column of the text of a pair that each row is of; None for special tokens."""
+    if example.pair is None:
+        return [None] * len(rows)
+    names = example.pair.names
+    return [None if text == NO_TEXT else names[text] for text in rows.extra["text_of_pair"].tolist()]
 
 
 def _texts_of_rows(example: Example, rows: RowColumns) -> Iterable[str]:

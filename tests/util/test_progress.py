@@ -32,6 +32,7 @@ from layerwise.errors import RequestError
 from layerwise.heads.evaluate import evaluate
 from layerwise.heads.inputs import open_source
 from layerwise.heads.predict import predict_source
+from layerwise.heads.text_kind import TextKind
 from layerwise.options import ExtractOptions, PageOptions
 from layerwise.parallel.local import ProcessExecutor
 from layerwise.parallel.ray import RayExecutor
@@ -441,7 +442,7 @@ def calls(
     out = tmp_path / "out"
     half: dict[str, Any] = {"model": model, "device": "cpu", "shard_texts": 8}
     words = [f"Every layer {n} of data" for n in range(5)]
-    corpus = open_source(None, source)
+    corpus = open_source(TextKind(), source)
     damaged(texts, tmp_path / "damaged.lw")
     shared(source, tmp_path / "shared.lw", model)
     return {
@@ -650,7 +651,7 @@ def test_from_a_pipe_the_share_is_unknown_until_the_end(
     raw = b"".join(Path(path).read_bytes() for path in source)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw)))
     events: Events = []
-    corpus = open_source(None, "-", format="jsonl")
+    corpus = open_source(TextKind(), "-", format="jsonl")
     assert len(list(predict_source(head, corpus, progress=events.append))) == 40
     assert [event.share for event in events[:-1]] == [None] * (len(events) - 1)
     assert (events[-1].share, events[-1].texts, events[-1].stage) == (1.0, 40, "file stdin")
@@ -658,7 +659,7 @@ def test_from_a_pipe_the_share_is_unknown_until_the_end(
 
 def test_predictions_hold_no_threads_while_the_caller_has_its_turn(head: lw.Head, source: list[str]) -> None:
     before = threads.choose().number
-    for found in predict_source(head, open_source(None, source), threads=before + 3):
+    for found in predict_source(head, open_source(TextKind(), source), threads=before + 3):
         assert threads.choose().number == before, found.doc
 
 

@@ -151,11 +151,13 @@ def test_contributing_names_files_that_exist() -> None:
     assert not missing, f"CONTRIBUTING.md names files that don't exist: {missing}"
 
 
-def test_the_code_of_the_models_page_works() -> None:
+def test_the_code_of_the_models_page_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     scope: dict[str, Any] = {}
-    sites, words, vectors = blocks((ROOT / "docs/models.md").read_text(encoding="utf-8"), "python")
-    shown = re.sub(r"^(states\S+)  # (\[.*\])$", r"assert \1 == \2", words, flags=re.MULTILINE)
-    assert shown.count("assert") == 2, "the comments with results are checked"
+    sites, words, context, vectors = blocks((ROOT / "docs/models.md").read_text(encoding="utf-8"), "python")
+    code = words + context
+    shown = re.sub(r"^((?:states|dataset)\S+)  # (\[.*\])$", r"assert \1 == \2", code, flags=re.MULTILINE)
+    assert shown.count("assert") == 4, "the comments with results are checked"
     shapes = re.sub(r"^(states\S+)\s+# (\(.*\))$", r"assert \1.shape == \2", sites, flags=re.MULTILINE)
     assert shapes.count("assert") == 2
     exec(shapes, {})

@@ -30,7 +30,16 @@ VERBS: dict[str, tuple[tuple[type, ...], set[str]]] = {
     "export": ((options.ExportOptions,), set()),
     "explore": ((options.PageOptions, options.RunOptions), set()),
     "predict": ((options.PredictOptions, options.RunOptions), set()),
-    "evaluate": ((options.ReadOptions, options.BatchOptions, *STORED, options.RunOptions), set()),
+    "evaluate": (
+        (
+            options.HeadContextOptions,
+            options.ReadOptions,
+            options.BatchOptions,
+            *STORED,
+            options.RunOptions,
+        ),
+        set(),
+    ),
     "bench": ((options.BenchOptions, options.RunOptions), set()),
 }
 # Parameters that aren't options: the input and output of a verb, and parameters whose flags have another form.
@@ -98,7 +107,7 @@ def test_an_option_says_what_it_is(cls: type) -> None:
     ("method", "classes"),
     [
         (Encoder.encode, [options.EncodeOptions]),
-        (lw.Head.evaluate, [options.ReadOptions, options.RunOptions]),
+        (lw.Head.evaluate, [options.HeadContextOptions, options.ReadOptions, options.RunOptions]),
     ],
 )
 def test_a_method_has_the_options_of_the_command(method: Any, classes: list[type]) -> None:

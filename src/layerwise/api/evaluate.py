@@ -10,7 +10,7 @@ from layerwise.errors import RequestError
 from layerwise.heads.evaluate import check_labels, dataset_of
 from layerwise.heads.evaluate import evaluate as evaluate_head
 from layerwise.heads.evaluation import Evaluation
-from layerwise.heads.inputs import describe_pairs
+from layerwise.heads.inputs import describe_texts
 from layerwise.heads.predict import Head, load_head
 from layerwise.options import ReadOptions, part
 from layerwise.store import open_dataset
@@ -40,6 +40,8 @@ def evaluate(
     sentence_id: str | None = None,
     join: str | None = None,
     classes: Sequence[str] | None = None,
+    document: str | None = None,
+    context: Sequence[int] | str | int | None = None,
     progress: Callback | None = None,
     threads: int | None = None,
 ) -> Evaluation:
@@ -54,7 +56,8 @@ def evaluate(
         model, revision, device, allow_pickle, trust_remote_code, adapter: see `load_head`; for the folder of a head.
         batch_tokens: see `Encoder.request`; for texts.
         format, text, words, id, columns, encoding, skip_bad, limit: see `read.ReaderOptions`; for texts.
-        separator, na, sentence_id, join, classes: see `read.ReaderOptions`; for texts.
+        separator, na, sentence_id, join, classes, document: see `read.ReaderOptions`; for texts.
+        context: 0 to encode each text by itself, though the head was trained on texts with the context of their documents.
         progress: called with the progress; see `lw.Progress`.
         threads: number of threads to compute with; see `lw.extract`.
 
@@ -90,6 +93,8 @@ def evaluate(
         sentence_id=sentence_id,
         join=join,
         classes=classes,
+        document=document,
+        context=context,
     )
 
 
@@ -130,6 +135,6 @@ def check_sources(
     Raises:
         LayerwiseError: a source that can't be read, or lacks a column.
     """
-    pairs = describe_pairs(open_dataset(dataset))
+    texts = describe_texts(open_dataset(dataset))
     for source in sources:
-        check_labels(source, labels, pairs, **part(reading, ReadOptions))
+        check_labels(source, labels, texts, **part(reading, ReadOptions))

@@ -44,6 +44,8 @@ def extract(
     prompt: str | None = None,
     prompt_name: str | None = None,
     word_split: str | None = None,
+    context: Sequence[int] | str | int | None = None,
+    pair_encoding: str = "separate",
     dtype: str = "float16",
     format: str = "auto",
     text: str | Sequence[str] | None = None,
@@ -58,6 +60,7 @@ def extract(
     sentence_id: str | None = None,
     join: str | None = None,
     classes: Sequence[str] | None = None,
+    document: str | None = None,
     no_text: bool = False,
     keep: Sequence[str] = (),
     shard_texts: int | None = None,
@@ -81,14 +84,19 @@ def extract(
         layers, level, pool, special_tokens, long, overlap, max_length, batch_tokens, prompt, prompt_name: see
             `Encoder.encode`.
         word_split: see `Encoder.encode`; for FASTA it is `chars`.
+        context: the largest number of tokens of its neighbours in the same document that each text is encoded with: before
+            it, or before and after it (`128`, `(64, 64)`, `"64,64"`). Only its own tokens are rows. The text comes first: it
+            gets the context that the window leaves room for.
+        pair_encoding: for two columns in `text`: `separate`, each text alone in a row of its own, or `joint`, both
+            together, as the tokenizer joins pairs.
         dtype: the stored type: `float16`, `float32`, `bfloat16` or `int8`.
         format, text, words, id, columns, encoding, skip_bad, limit: see `read.ReaderOptions`.
-        separator, na, sentence_id, join, classes: see `read.ReaderOptions`.
+        separator, na, sentence_id, join, classes, document: see `read.ReaderOptions`.
         no_text: store no texts, words, token numbers or carried columns of strings.
         keep: with `no_text`, carried columns to store anyway.
         shard_texts: texts per shard.
         append: add new shards to a finished dataset: the rest of a source that has grown, or all of another
-            source. The dataset stays unchanged until they are complete. The prompt is that of the dataset.
+            source. The dataset stays unchanged until they are complete. Prompt and context are those of the dataset.
         workers: number of processes that share the work and the cores (or the GPUs); the bytes are the same.
         cluster: `ray`, for workers on the machines of a Ray cluster, which must all see `source` and `out`.
         progress: called with the progress; see `lw.Progress`.
@@ -120,6 +128,8 @@ def extract(
         prompt=prompt,
         prompt_name=prompt_name,
         word_split=word_split,
+        context=context,
+        pair_encoding=pair_encoding,
         dtype=dtype,
         format=format,
         text=text,
@@ -134,6 +144,7 @@ def extract(
         sentence_id=sentence_id,
         join=join,
         classes=classes,
+        document=document,
         no_text=no_text,
         keep=keep,
         shard_texts=shard_texts,

@@ -45,6 +45,8 @@ def predict(
     sentence_id: str | None = None,
     join: str | None = None,
     classes: Sequence[str] | None = None,
+    document: str | None = None,
+    context: Sequence[int] | str | int | None = None,
     progress: Callback | None = None,
     threads: int | None = None,
 ) -> Predictions:
@@ -61,7 +63,8 @@ def predict(
         model, revision, device, allow_pickle, trust_remote_code, adapter: see `load_head`; for folders of heads.
         batch_tokens: see `Encoder.request`.
         format, text, words, id, columns, encoding, skip_bad, limit: see `read.ReaderOptions`.
-        separator, na, sentence_id, join, classes: see `read.ReaderOptions`.
+        separator, na, sentence_id, join, classes, document: see `read.ReaderOptions`.
+        context: 0 to encode each text by itself, though the head was trained on texts with the context of their documents.
         progress: called with the progress; see `lw.Progress`.
         threads: number of threads to compute with; see `lw.extract`.
 
@@ -91,6 +94,8 @@ def predict(
         sentence_id=sentence_id,
         join=join,
         classes=classes,
+        document=document,
+        context=context,
     )
     group = _group(head, options)
     corpus, predictions = _predictions(group, source, options, progress=progress, threads=threads)
@@ -129,13 +134,13 @@ def predict_lines(
 def _group(head: str | Path | Head, options: PredictOptions) -> HeadGroup:
     loading = {"model": options.model, **part(options, LoadOptions)}
     if not isinstance(head, Head):
-        return load_head(head, **loading).group(options.heads)
+        return load_head(head, **loading).group(options.heads, options.context)
     useless = next((name for name, value in loading.items() if value), None)
     if useless is not None:
         raise RequestError(
             f"{argument(useless, loading[useless])} has no effect on a head that is loaded; give it to lw.load_head"
         )
-    return head.group(options.heads)
+    return head.group(options.heads, options.context)
 
 
 def _predictions(
@@ -145,7 +150,7 @@ def _predictions(
         raise RequestError(
             f"{source.path} is a dataset, which holds vectors; give the source of its texts, or use head.predict_rows(dataset)"
         )
-    corpus = open_source(group.pairs, source, **part(options, ReadOptions))
+    corpus = open_source(group.texts, source, **part(options, ReadOptions))
     predictions = predict_source(
         group, corpus, keep=options.keep, batch_tokens=options.batch_tokens, **running
     )

@@ -11,7 +11,14 @@ from layerwise import api
 from layerwise.cli import flags, output
 from layerwise.cli.evaluation_report import evaluation_lines
 from layerwise.cli.progress import progress_display
-from layerwise.options import BatchOptions, LoadOptions, ReadOptions, RunOptions, StoredModelOptions
+from layerwise.options import (
+    BatchOptions,
+    HeadContextOptions,
+    LoadOptions,
+    ReadOptions,
+    RunOptions,
+    StoredModelOptions,
+)
 
 HELP = "score a head on labelled texts or on a dataset"
 EXAMPLES = """\
@@ -35,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flags.add(parser, LoadOptions)
     flags.add(parser, BatchOptions)
     flags.add(parser, ReadOptions)
+    flags.add(parser, HeadContextOptions)
     flags.add(parser, RunOptions)
     flags.add_quiet(parser)
     flags.add_json(parser)
@@ -49,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
             model=args.model,
             **flags.values(args, LoadOptions),
             batch_tokens=args.batch_tokens,
+            context=args.context,
             progress=progress,
             threads=args.threads,
             **flags.values(args, ReadOptions),

@@ -180,7 +180,9 @@ def _coverage(sums: dict[str, Any]) -> list[str]:
         "unknown": "tokens that the model doesn't know, each read as its unknown token: {unknown:,}",
         "dropped_words": "words that the tokenizer drops, encoded as the unknown token: {dropped_words:,}",
         "lost_words": "words without any token, which have no row: {lost_words:,}",
+        "context_tokens": "tokens of neighbours, read as context: {context_tokens:,}",
+        "cut_contexts": "texts whose window had no room for all of their context: {cut_contexts:,}",
         "special_only_texts": "empty texts, which have only special tokens: {special_only_texts:,}",
         "skipped": "records skipped, because they can't be read: {skipped:,}",
     }
-    return [line.format_map(sums) for name, line in lines.items() if sums[name]]
+    return [line.format_map(sums) for name, line in lines.items() if sums.get(name)]

@@ -1,6 +1,7 @@
 """Describe a model, a dataset or a head: layers, width, size, and where it comes from."""
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from layerwise import api
@@ -96,8 +97,7 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
                 f"from a dataset of level {facts['derived']['level']} ({facts['derived']['manifest'][:12]}…)",
             ),
         )
-    if settings.get("prompt") is not None:
-        rows.insert(5, ("prompt", _prompt(settings)))
+    rows[5:5] = _around(settings)
     rows += _left_out(model)
     if facts["skipped"]:
         rows.append(("skipped", f"{len(facts['skipped'])} records that can't be read"))
@@ -108,6 +108,22 @@ def _widths(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the sites whose vectors have another width than the layers."""
     widths = facts.get("widths") or {}
     return [("widths", ", ".join(f"{name} {width}" for name, width in widths.items()))] if widths else []
+
+
+def _around(settings: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what texts are encoded with: the other text of a pair, neighbours, and a prompt."""
+    rows = []
+    if settings["reading"].get("pair_encoding") == "joint":
+        rows.append(("pairs", f"{' and '.join(settings['reading']['text'])}, encoded together"))
+    if settings.get("context") is not None:
+        rows.append(("context", _context(settings["context"])))
+    if settings.get("prompt") is not None:
+        rows.append(("prompt", _prompt(settings)))
+    return rows
+
+
+def _context(sides: Sequence[int]) -> str:
+    return f"up to {sides[0]} tokens before and {sides[1]} after each text, of the same document"
 
 
 def _prompt(settings: dict[str, Any]) -> str:
@@ -156,6 +172,10 @@ def _head(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     ]
     if settings.get("prompt") is not None:
         rows.append(("prompt", f"{settings['prompt']!r} before each text"))
+    if settings.get("context") is not None:
+        rows.append(("context", _context(settings["context"])))
+    if settings.get("joint") is not None:
+        rows.append(("pairs", f"{' and '.join(settings['joint'])}, encoded together"))
     for task in facts["tasks"]:
         shape = "linear" if task["hidden"] is None else f"a hidden layer of {task['hidden']}"
         rows.append((f"task {task['name']}", f"{task['task']} of {task['label']} on {task['mix']}, {shape}"))

@@ -1,6 +1,7 @@
 """The encoder: a model with its tokenizer, which gives the layers of texts."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from layerwise.array_types import F32
 from layerwise.encode import checkpoint as checkpoints
 from layerwise.encode import hf, linear
 from layerwise.encode.checkpoint import Checkpoint
+from layerwise.encode.context import context_of
+from layerwise.encode.cuts import no_room
 from layerwise.encode.devices import check_process
 from layerwise.encode.engine import Engine, PlainEngine
 from layerwise.encode.gather import Memory, OnBatch, PlannedRows, run_plan
@@ -21,8 +24,7 @@ from layerwise.encode.int8_samples import calibration_texts
 from layerwise.encode.probes import make_probes
 from layerwise.encode.prompts import chosen_prompt
 from layerwise.encode.request import Loading, Request
-from layerwise.encode.rows import no_room
-from layerwise.encode.shard_plan import PlannedShard, plan_shard, plan_tokens, tokenised
+from layerwise.encode.shard_plan import PlannedShard, ShardTexts, plan_shard, plan_tokens, tokenised
 from layerwise.encode.spans import read_spans
 from layerwise.encode.tokenizer import Tokenizer
 from layerwise.encode.transfer import Sink
@@ -203,6 +205,21 @@ class Encoder:
             word_split=word_split,
         )
 
+    def with_context(self, request: Request, context: Sequence[int] | str | int | None) -> Request:
+        """Return a request whose texts are encoded with tokens of their neighbours in a document.
+
+        Texts of one document are consecutive examples with the same column `document`.
+
+        Args:
+            request: of this encoder.
+            context: the largest number of tokens before and after each text; see `choices.read_context`.
+
+        Raises:
+            RequestError: no numbers of tokens, or more than a window has room for.
+        """
+        room = request.max_length - self.tokenizer.special - (request.prompt_tokens or 0)
+        return replace(request, context=context_of(context, room, causal=self.causal))
+
     @property
     def sites(self) -> tuple[str, ...]:
         """The names of all sites that can be encoded; none if the family offers none. Found when first asked for."""
@@ -318,15 +335,17 @@ class Encoder:
         request: Request,
         *,
         spans: Sequence[Sequence[tuple[int, int]]] | None = None,
+        only: Sequence[int] | None = None,
         on_batch: OnBatch | None = None,
     ) -> LayerStates:
-        """Return the requested layers of `examples`, in memory; `on_batch` as in `run`."""
-        return self._states([self.plan(examples, request, spans=spans)], on_batch)[0]
+        """Return the requested layers of `examples`, in memory; `only` as in `plan`, `on_batch` as in `run`."""
+        return self._states([self.plan(examples, request, spans=spans, only=only)], on_batch)[0]
 
     def states_of_requests(
         self, examples: Sequence[Example], requests: Sequence[Request], *, on_batch: OnBatch | None = None
     ) -> list[LayerStates]:
-        """Return the layers of `examples` for each request, all from one forward; the same bits as of `states`.
+        """Return the layers of `examples` for each request, all from one forward; the same bits as of `states`,
+        but where a document goes through a causal model in one pass, which is then done only for one request.
 
         Args:
             examples: the texts.
@@ -336,14 +355,17 @@ class Encoder:
         Raises:
             RequestError: as in `encode`, or requests that read texts in different ways.
         """
-        if len({(r.long, r.max_length, r.overlap, r.batch_tokens, r.prompt) for r in requests}) > 1:
+        if (
+            len({(r.long, r.max_length, r.overlap, r.batch_tokens, r.prompt, r.context) for r in requests})
+            > 1
+        ):
             raise RequestError(
-                "the requests have different windows, batches or prompts, and one forward has one kind; encode them one by one"
+                "the requests have different windows, batches, prompts or contexts, and one forward has one kind; encode them "
+                "one by one"
             )
-        tokens = tokenised(self.tokenizer, examples, requests)
-        shards = [
-            plan_tokens(self.tokenizer, examples, tokens, request, 0, Carried(), None) for request in requests
-        ]
+        requests = _with_equal_windows(requests)
+        tokens, texts = tokenised(self.tokenizer, examples, requests), ShardTexts(examples)
+        shards = [plan_tokens(self.tokenizer, texts, tokens, request) for request in requests]
         return self._states(shards, on_batch)
 
     def _states(self, shards: Sequence[PlannedShard], on_batch: OnBatch | None) -> list[LayerStates]:
@@ -404,6 +426,7 @@ class Encoder:
         first_doc: int = 0,
         carried: Carried | None = None,
         spans: Sequence[Sequence[tuple[int, int]]] | None = None,
+        only: Sequence[int] | None = None,
     ) -> PlannedShard:
         """Tokenise texts, and plan their windows, rows and tables, before the model runs.
 
@@ -413,11 +436,13 @@ class Encoder:
             first_doc: the number of the first text.
             carried: which columns of the source the tables carry.
             spans: at span level, for each text its (start, end) pairs.
+            only: the numbers of the texts that are encoded, ascending; the others are only their context. By default all.
 
         Raises:
             RequestError: with `long="error"`, a text that is too long; a span without a token.
         """
-        return plan_shard(self.tokenizer, examples, request, first_doc, carried or Carried(), spans)
+        texts = ShardTexts(examples, first_doc, carried or Carried(), spans, only)
+        return plan_shard(self.tokenizer, texts, request)
 
     def run(self, shard: PlannedShard, sink: Sink, on_batch: OnBatch | None = None) -> None:
         """Run the model over a planned shard, and pass finished rows to `sink`.
@@ -448,6 +473,18 @@ class Encoder:
                 f"{argument('max_length', length)} doesn't fit this model; give {shortest} to {self.position_limit}"
             )
         return length
+
+
+def _with_equal_windows(requests: Sequence[Request]) -> list[Request]:
+    """Return requests of which all or none take a document in one pass, as all have the same windows."""
+    if len(requests) < 2:
+        return list(requests)
+    return [
+        request
+        if request.context is None
+        else replace(request, context=replace(request.context, in_one_pass=False))
+        for request in requests
+    ]
 
 
 def _examples(texts: Iterable[Any]) -> list[Example]:

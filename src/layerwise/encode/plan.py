@@ -11,13 +11,13 @@ number of tokens is known in advance, for the mean.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from layerwise.alignment import Groups
 from layerwise.array_types import I64
 from layerwise.encode.batches import Sequences
-from layerwise.encode.tokenizer import Tokens
 from layerwise.encode.windows import Window
 
 _EMPTY = np.empty(0, dtype=np.int64)
@@ -93,6 +93,56 @@ def _segments(lengths: I64, selected: I64) -> I64:
     return indices
 
 
+class ReadTokens(Protocol):
+    """What is needed of the tokens of a text: their numbers and segments, and how many stand before and after its body."""
+
+    @property
+    def ids(self) -> I64:
+        """The numbers of the tokens, (tokens,)."""
+
+    @property
+    def types(self) -> I64:
+        """The numbers of their segments, (tokens,)."""
+
+    @property
+    def prefix(self) -> int:
+        """The number of special tokens, and of those of a prompt, before the text."""
+
+    @property
+    def suffix(self) -> int:
+        """The number of special tokens after the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class _WindowTokens:
+    """The tokens of one window, which isn't cut."""
+
+    ids: I64
+    types: I64
+    prefix: int = 0
+    suffix: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedText:
+    """A text as the model reads it, or several texts in one window.
+
+    Attributes:
+        tokens: its tokens.
+        windows: the parts that go through the model at once.
+        groups: the tokens of each row.
+    """
+
+    tokens: ReadTokens
+    windows: Sequence[Window]
+    groups: Groups
+
+    @classmethod
+    def of_one_window(cls, ids: I64, types: I64, groups: Groups) -> "PlannedText":
+        """Return what goes through the model at once, special tokens included."""
+        return cls(_WindowTokens(ids, types), (Window(0, len(ids), 0, len(ids)),), groups)
+
+
 @dataclass(frozen=True)
 class Plan:
     """The windows and rows of a shard.
@@ -119,11 +169,11 @@ class Plan:
         return len(self.sequences.ids)
 
 
-def make_plan(texts: Sequence[tuple[Tokens, Sequence[Window], Groups]], *, types: bool) -> Plan:
+def make_plan(texts: Sequence[PlannedText], *, types: bool) -> Plan:
     """Plan a shard.
 
     Args:
-        texts: for each text its tokens, its windows, and the tokens of each of its rows.
+        texts: the texts, in order.
         types: whether the model takes segment numbers.
     """
     ids: list[I64] = []
@@ -133,7 +183,8 @@ def make_plan(texts: Sequence[tuple[Tokens, Sequence[Window], Groups]], *, types
     split: list[I64] = []
     split_counts: list[I64] = []
     base = 0
-    for tokens, cuts, groups in texts:
+    for text in texts:
+        tokens, cuts, groups = text.tokens, text.windows, text.groups
         rows = np.arange(base, base + len(groups))
         # Almost all texts fit into one window, and need no assignment of tokens to windows.
         if len(cuts) == 1:
@@ -161,19 +212,19 @@ def make_plan(texts: Sequence[tuple[Tokens, Sequence[Window], Groups]], *, types
     )
 
 
-def _tokens_of(window: Window, tokens: Tokens) -> I64:
+def _tokens_of(window: Window, tokens: ReadTokens) -> I64:
     """Return the positions of a window's tokens in the text: special tokens, its part of the body, special tokens."""
     return np.concatenate(
         [
             np.arange(tokens.prefix),
             np.arange(tokens.prefix + window.start, tokens.prefix + window.end),
-            np.arange(len(tokens) - tokens.suffix, len(tokens)),
+            np.arange(len(tokens.ids) - tokens.suffix, len(tokens.ids)),
         ]
     )
 
 
 def _assign_rows(
-    tokens: Tokens,
+    tokens: ReadTokens,
     cuts: Sequence[Window],
     groups: Groups,
     rows: I64,

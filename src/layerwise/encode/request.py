@@ -17,6 +17,21 @@ class Loading:
 
 
 @dataclass(frozen=True)
+class Context:
+    """How many tokens of its neighbours in a document a text is encoded with.
+
+    Attributes:
+        before, after: the largest number of tokens before and after the text.
+        in_one_pass: whether a document may go through the model once for all its texts: the model is causal, and no
+            text reads what follows it.
+    """
+
+    before: int
+    after: int
+    in_one_pass: bool = False
+
+
+@dataclass(frozen=True)
 class Request:
     """The options of encoding, checked against the model.
 
@@ -30,6 +45,7 @@ class Request:
         prompt_tokens: the number of tokens of the prompt alone, without special ones; None without a prompt.
         include_prompt: whether the prompt is included in the mean, max and sum of a text; None without a prompt.
         word_split: what a word of raw text is; see `word_split.split_words`.
+        context: tokens of neighbours that each text is encoded with; None for texts alone.
     """
 
     layers: tuple[str, ...]
@@ -44,6 +60,7 @@ class Request:
     prompt_tokens: int | None = None
     include_prompt: bool | None = None
     word_split: str | None = None
+    context: Context | None = None
 
     @property
     def skip(self) -> int | None:

@@ -1,6 +1,6 @@
-"""The windows and the rows of one text, from its tokens, for every level and every policy for long texts."""
+"""The rows of one text, from its tokens, for every level."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -11,12 +11,11 @@ from layerwise import alignment
 from layerwise.alignment import Groups
 from layerwise.arguments import argument
 from layerwise.array_types import I64
-from layerwise.encode.request import Request
+from layerwise.encode.cuts import Where
 from layerwise.encode.tokenizer import Tokens
-from layerwise.encode.windows import Window, windows
 from layerwise.errors import RequestError
 from layerwise.example import Example
-from layerwise.schema import Coverage, RowColumns
+from layerwise.schema import NO_TEXT, Coverage, RowColumns
 from layerwise.word_split import split_words
 
 
@@ -58,8 +57,6 @@ class TokenReader(Protocol):
         """Return the strings of tokens, as in the vocabulary."""
 
 
-Where = Callable[[], str]  # returns the name of a text, for an error
-
 COUNTS = (
     "tokens",
     "unknown",
@@ -71,18 +68,6 @@ COUNTS = (
     "lost_words",
     "special_only_texts",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A text as it goes through the model: its tokens after truncation, and its windows.
-
-    `truncated` is the number of tokens that were cut off.
-    """
-
-    tokens: Tokens
-    windows: tuple[Window, ...]
-    truncated: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,57 +87,6 @@ class TextRows:
     special_only: bool = False
     dropped_words: int = 0
     lost_words: int = 0
-
-
-def cut(tokens: Tokens, request: Request, where: Where, *, keep_end: bool = False) -> Cut:
-    """Cut a text into windows, truncate it, or refuse it, as `request.long` says; each window begins with the prompt.
-
-    Args:
-        tokens: the tokens of the whole text.
-        request: the policy for long texts, and the length and the overlap of windows.
-        where: returns the name of the text, for an error.
-        keep_end: truncate at the beginning instead of the end.
-
-    Raises:
-        RequestError: a text is too long under the policy `error`; special tokens and prompt leave no room.
-    """
-    capacity = request.max_length - tokens.prefix - tokens.suffix
-    if capacity < 1 and tokens.prompt:
-        raise no_room(
-            request.prompt, tokens.prompt, request.max_length, len(tokens) - tokens.body - tokens.prompt
-        )
-    if tokens.body <= capacity:
-        return Cut(tokens, (Window(0, tokens.body, 0, tokens.body),), 0)
-    if request.long == "error":
-        raise RequestError(
-            f"{where()} has {len(tokens)} tokens and the limit is {request.max_length}; "
-            f"use {argument('long', 'window')} or {argument('long', 'truncate')}, or leave the text out"
-        )
-    if request.long == "window":
-        # A token that begins in the prompt and ends in the text may make the room smaller than in the request.
-        overlap = min(request.overlap, capacity - 1)
-        return Cut(tokens, tuple(windows(tokens.body, capacity, overlap)), 0)
-    start = tokens.prefix + (tokens.body - capacity if keep_end else 0)
-    remaining = np.r_[0 : tokens.prefix, start : start + capacity, len(tokens) - tokens.suffix : len(tokens)]
-    short = replace(
-        tokens,
-        ids=tokens.ids[remaining],
-        types=tokens.types[remaining],
-        starts=tokens.starts[remaining],
-        ends=tokens.ends[remaining],
-        words=tokens.words[remaining],
-        unknown=tokens.unknown[remaining],
-        dropped=tokens.dropped & set(tokens.words[remaining].tolist()),
-    )
-    return Cut(short, (Window(0, capacity, 0, capacity),), len(tokens) - len(short))
-
-
-def no_room(prompt: str | None, tokens: int, length: int, special: int) -> RequestError:
-    """Return the error that a prompt of so many tokens leaves no room for a text in windows of `length` tokens."""
-    return RequestError(
-        f"{argument('prompt')} {prompt!r:.60} has {tokens} tokens, and {length} go through the model at once, {special} of them "
-        f"special, so no room is left for the text; shorten it to {max(length - special - 1, 0)} tokens"
-    )
 
 
 def rows_of(
@@ -204,16 +138,17 @@ def _without_offsets(level: str, where: Where) -> RequestError:
 
 
 def _tokens(example: Example, tokens: Tokens, word_split: str | None, tokenizer: TokenReader) -> TextRows:
-    special = np.ones(len(tokens), dtype=bool)
-    special[tokens.prefix : len(tokens) - tokens.suffix] = False
-    words = tokens.words
+    special, words = tokens.special, tokens.words
     # Raw text has no words from the tokenizer: use the first word of `split_words` that a token overlaps.
     if example.words is None:
-        borders = split_words(example.text, word_split)
+        borders = _words_of(example, word_split)
         words = alignment.first_row(alignment.by_overlap(tokens.starts, tokens.ends, borders), len(tokens))
     dropped = np.isin(words, list(tokens.dropped)) & ~special
     extra = {"token_id": tokens.ids, "word": words, "special": special, "dropped": dropped}
     extra["unknown"] = tokens.unknown.astype(np.int64)
+    if tokens.between is not None:
+        is_second = np.arange(len(tokens)) >= tokens.between.stop
+        extra["text_of_pair"] = np.where(special, NO_TEXT, is_second)
     groups = alignment.each(len(tokens))
     if tokens.prompt:
         is_row = np.ones(len(tokens), dtype=bool)
@@ -222,7 +157,9 @@ def _tokens(example: Example, tokens: Tokens, word_split: str | None, tokenizer:
         tokens = replace(
             tokens, ids=tokens.ids[is_row], starts=tokens.starts[is_row], ends=tokens.ends[is_row]
         )
-    texts = None if tokens.has_offsets else _names(tokens, extra["special"], tokenizer)
+    texts = (
+        None if tokens.has_offsets else _names(tokens, np.asarray(extra["special"], dtype=bool), tokenizer)
+    )
     rows = RowColumns(tokens.starts, tokens.ends, extra, texts)
     return TextRows(rows, groups, dropped_words=len(tokens.dropped))
 
@@ -235,7 +172,7 @@ def _names(tokens: Tokens, special: NDArray[np.bool_], tokenizer: TokenReader) -
 
 def _words(example: Example, tokens: Tokens, word_split: str | None) -> TextRows:
     if example.words is None:
-        borders = np.asarray(split_words(example.text, word_split), dtype=np.int64).reshape(-1, 2)
+        borders = np.asarray(_words_of(example, word_split), dtype=np.int64).reshape(-1, 2)
         groups = alignment.by_overlap(tokens.starts, tokens.ends, borders)
     else:
         ends = np.cumsum([len(word) + 1 for word in example.words], dtype=np.int64) - 1
@@ -250,12 +187,23 @@ def _words(example: Example, tokens: Tokens, word_split: str | None) -> TextRows
     dropped = np.isin(numbers, list(tokens.dropped))
     groups = groups.keep(has_tokens)
     extra = {"word": numbers, "dropped": dropped, "unknown": _unknown(tokens, groups)}
+    if example.pair is not None:
+        extra["text_of_pair"] = (borders[has_tokens, 0] > example.pair.border).astype(np.int64)
     return TextRows(
         RowColumns(borders[has_tokens, 0], borders[has_tokens, 1], extra),
         groups,
         dropped_words=len(tokens.dropped),
         lost_words=int((~has_tokens).sum()),
     )
+
+
+def _words_of(example: Example, word_split: str | None) -> list[tuple[int, int]]:
+    """Return the spans of the words of raw text; those of a pair in both texts, which no word joins."""
+    begin, words = 0, []
+    for text in example.texts:
+        words += [(begin + start, begin + end) for start, end in split_words(text, word_split)]
+        begin += len(text) + 1
+    return words
 
 
 def _spans(example: Example, tokens: Tokens, spans: Sequence[tuple[int, int]], where: Where) -> TextRows:
@@ -290,15 +238,18 @@ def _text(example: Example, tokens: Tokens, request: RowRequest, tokenizer: Toke
     reduces = request.pool in ("mean", "max", "sum")
     special = request.special_tokens and reduces
     begin, end = 0, len(tokens)
-    if not special and tokens.body:
+    if not special and tokens.own_body:
         begin, end = tokens.prefix - (tokens.prompt if reduces else 0), len(tokens) - tokens.suffix
     if reduces and request.skip is not None:
         # Before pre-split words the prompt is a word by itself.
         skip = request.skip if example.words is None else tokens.prompt
         begin = min(tokens.prefix - tokens.prompt + skip, end - 1)
+    members = np.arange(begin, end)
+    if not special and tokens.own_body and tokens.between is not None:
+        members = members[(members < tokens.between.start) | (members >= tokens.between.stop)]
     return TextRows(
         rows,
-        alignment.whole(begin, end),
-        special_only=not special and not tokens.body,
+        Groups(members, np.array([len(members)])),
+        special_only=not special and not tokens.own_body,
         dropped_words=dropped,
     )

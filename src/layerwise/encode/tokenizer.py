@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise._util.silence import is_panic
+from layerwise.arguments import argument
 from layerwise.array_types import I64
 from layerwise.encode.hf import Loaded
 from layerwise.encode.model_errors import first_line
 from layerwise.encode.python_tokenizers import PythonBackend
-from layerwise.errors import ModelError
+from layerwise.errors import ModelError, RequestError
 
 Bools = NDArray[np.bool_]
 NO_WORD = -1
@@ -41,6 +42,7 @@ class Tokens:
         prompt: how many tokens are the prompt's, the last ones of the prefix.
         has_offsets: whether the tokenizer gives offsets; without them no token can be found in the text.
         dropped: the words that the tokenizer drops, each replaced here by the unknown token.
+        between: the positions of the special tokens between two texts that are encoded together; None for one text.
     """
 
     ids: I64
@@ -54,14 +56,29 @@ class Tokens:
     dropped: frozenset[int] = frozenset()
     prompt: int = 0
     has_offsets: bool = True
+    between: range | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def body(self) -> int:
-        """The number of tokens of the text, without special ones and the prompt's."""
+        """The number of tokens of the text, without special ones and the prompt's; of two texts with those between them."""
         return len(self.ids) - self.prefix - self.suffix
+
+    @property
+    def own_body(self) -> int:
+        """The number of tokens of the text or the two texts, without special ones and the prompt's."""
+        return self.body - len(self.between or ())
+
+    @property
+    def special(self) -> Bools:
+        """Which tokens are special, or a prompt's: (tokens,)."""
+        special = np.ones(len(self), dtype=bool)
+        special[self.prefix : len(self) - self.suffix] = False
+        if self.between is not None:
+            special[self.between.start : self.between.stop] = True
+        return special
 
 
 class Tokenizer:
@@ -121,6 +138,65 @@ class Tokenizer:
             tokens_of_texts = (_after_prompt(tokens, len(prompt)) for tokens in tokens_of_texts)
         return [self._not_empty(tokens) for tokens in tokens_of_texts]
 
+    def pairs(
+        self, pairs: Sequence[tuple[str, ...]], *, located: bool = True, prompt: str = ""
+    ) -> list[Tokens]:
+        """Return the tokens of two texts each, joined as the tokenizer joins pairs; other arguments as of `texts`.
+
+        Offsets are those in both texts with one character between them. A prompt stands before the first text.
+
+        Raises:
+            RequestError: a tokenizer that is written in Python.
+            ModelError: the tokenizer fails, or doesn't put the same special tokens around every pair.
+        """
+        if not self.has_offsets:
+            raise RequestError(
+                f"{argument('pair_encoding', 'joint')}: the tokenizer of {self._name!r} is written in Python, and how it joins "
+                f"pairs isn't known; use {argument('pair_encoding', 'separate')}"
+            )
+        encode = self._backend.encode_batch if located else self._backend.encode_batch_fast
+        with_prompt = [(prompt + first, second) for first, second in pairs]
+        (example,) = self._encoded(encode, [("a", "a")])
+        special = _special_of_pair(example.sequence_ids)
+        tokens_of_pairs = []
+        for encoding, texts in zip(self._encoded(encode, with_prompt), with_prompt, strict=True):
+            tokens = self._pair(encoding, special, len(texts[0]) + 1 if located else 0)
+            tokens = self._empty_blanks(tokens, "\n".join(texts)) if located else tokens
+            tokens_of_pairs.append(_after_prompt(tokens, len(prompt)) if prompt else tokens)
+        return [self._not_empty(tokens) for tokens in tokens_of_pairs]
+
+    def _pair(self, encoding: Any, special: tuple[int, int, int], begin: int) -> Tokens:
+        """Return the tokens of two texts, of which the second begins at the offset `begin`; `special`: see `_special_of_pair`."""
+        owners = np.array([-1 if text is None else text for text in encoding.sequence_ids], dtype=np.int64)
+        before, between, after = special
+        first, second = (int(np.count_nonzero(owners == text)) for text in (0, 1))
+        if before + first + between + second + after != len(owners):
+            raise ModelError(
+                f"the tokenizer of {self._name!r} doesn't put the same special tokens around every pair of texts; use "
+                f"{argument('pair_encoding', 'separate')}"
+            )
+        ids = np.array(encoding.ids, dtype=np.int64)
+        offsets = np.zeros((len(ids), 2), dtype=np.int64)
+        if begin:
+            offsets = (
+                np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2) + begin * (owners == 1)[:, None]
+            )
+            offsets[owners < 0] = 0
+        unknown = (
+            (ids == self._unknown) & (owners >= 0) if self._marks_unknown else np.zeros(len(ids), dtype=bool)
+        )
+        return Tokens(
+            ids,
+            np.array(encoding.type_ids, dtype=np.int64),
+            offsets[:, 0],
+            offsets[:, 1],
+            _constant(NO_WORD, len(ids)),
+            unknown,
+            before,
+            after,
+            between=range(before + first, before + first + between),
+        )
+
     def words(self, texts: Sequence[Sequence[str]], *, prompt: str = "") -> list[Tokens]:
         """Return the tokens of pre-split texts, with offsets in the words joined by one space.
 
@@ -155,10 +231,20 @@ class Tokenizer:
         return [self._backend.id_to_token(int(number)) or "" for number in ids]
 
     def cls_place(self, tokens: Tokens) -> int:
-        """Return the position of the classification token in a text; only if the tokenizer `has_cls`."""
+        """Return the position of the classification token in a text; only if the tokenizer `has_cls`.
+
+        Raises:
+            RequestError: two texts, before which the tokenizer puts none.
+        """
         before = tokens.prefix - tokens.prompt
         special = [*range(before), *range(len(tokens) - tokens.suffix, len(tokens))]
-        return next(int(position) for position in special if int(tokens.ids[position]) == self._cls)
+        place = next((int(place) for place in special if int(tokens.ids[place]) == self._cls), None)
+        if place is None:
+            raise RequestError(
+                f"{argument('pool')} 'cls' needs a classification token, and the tokenizer of {self._name!r} puts none before a "
+                "pair of texts; use mean or eos"
+            )
+        return place
 
     def _tokens(self, encoding: Any, *, located: bool = True) -> Tokens:
         ids = np.array(encoding.ids, dtype=np.int64)
@@ -295,7 +381,8 @@ def _after_prompt(tokens: Tokens, length: int) -> Tokens:
 
     Tokens that begin in the prompt and end in the text are the text's.
     """
-    body = slice(tokens.prefix, len(tokens) - tokens.suffix)
+    end = len(tokens) - tokens.suffix if tokens.between is None else tokens.between.start
+    body = slice(tokens.prefix, end)
     is_text = (tokens.ends[body] > length) | (tokens.starts[body] >= length)
     count = int(np.argmax(is_text)) if is_text.any() else len(is_text)
     starts, ends = (np.maximum(offsets - length, 0) for offsets in (tokens.starts, tokens.ends))
@@ -309,6 +396,21 @@ def _with_prompt(tokens: Tokens, count: int) -> Tokens:
     starts[:end] = ends[:end] = 0
     unknown[:end] = False
     return replace(tokens, starts=starts, ends=ends, unknown=unknown, prefix=end, prompt=count)
+
+
+def _special_of_pair(owners: Sequence[int | None]) -> tuple[int, int, int]:
+    """Return how many special tokens a tokenizer puts before, between and after two texts.
+
+    Args:
+        owners: for each token of a pair without empty texts the number of its text, or None for a special token.
+
+    >>> _special_of_pair([None, 0, 0, None, None, 1, None])
+    (1, 2, 1)
+    """
+    texts = [number for number, owner in enumerate(owners) if owner is not None]
+    second = next(number for number in texts if owners[number] == 1)
+    last_of_first = max(number for number in texts if owners[number] == 0)
+    return texts[0], second - last_of_first - 1, len(owners) - 1 - texts[-1]
 
 
 def _first_id(tokenizer: Any, names: Sequence[str]) -> int | None:

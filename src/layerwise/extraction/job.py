@@ -18,6 +18,7 @@ from layerwise._util.progress import Tracker
 from layerwise.arguments import argument
 from layerwise.errors import DatasetError, RequestError
 from layerwise.example import Example, digest
+from layerwise.extraction.context import documents_of
 from layerwise.extraction.description import column_notices, describe, describe_grown
 from layerwise.extraction.shard_maker import ShardRecipe, Task
 from layerwise.extraction.sources import StoredSource, settings_at, stored_source, with_source
@@ -64,14 +65,38 @@ def prepare(
     choices.one_of("level", options.level, ("token", "word", "text"))
     choices.fit_pool(options.level, options.pool)
     choices.one_of("dtype", options.dtype, choices.DTYPES)
-    corpus = open_corpus(source, quote=not options.no_text, **part(options, ReadOptions))
+    extended = place(out) if append else None
+    documents = documents_of(options, extended, None if extended is None else _earlier(extended))
+    corpus = open_corpus(
+        source,
+        quote=not options.no_text,
+        **{**part(options, ReadOptions), "document": documents.column},
+        pair_encoding=_pair_encoding(options),
+        need=documents.need,
+    )
     texts = options.shard_texts if options.shard_texts is not None else TEXTS
     rule = ShardRule(texts=texts, characters=CHARACTERS[options.level])
     records = corpus.records()
     read: list[Sequence[Example]] = []
     first = next(shards(_noting(records, read), rule.texts, rule.characters))
     _check_keep(options.keep, options.no_text, first)
-    reading = Reading(
+    settings = SourceSettings(_reading(options, corpus), options.no_text, tuple(sorted(options.keep)), rule)
+    recipe = ShardRecipe(
+        place(out),
+        options.model,
+        {**_loading(options, extended), "precision": options.precision},
+        _request(options, corpus.word_split, extended),
+        options.dtype,
+        documents.context,
+        together,
+    )
+    carried = Carried(corpus.types, options.no_text, (*options.keep, *corpus.kept))
+    return Job(recipe, settings, corpus.names, corpus, carried, itertools.chain(read, records))
+
+
+def _reading(options: ExtractOptions, corpus: Corpus) -> Reading:
+    """Return how a source is read, of which at least one text was read already."""
+    return Reading(
         format=corpus.format,
         text=_frozen(corpus.text),
         words=options.words,
@@ -80,17 +105,6 @@ def prepare(
         encoding=codecs.lookup(options.encoding).name,
         **corpus.further_options,
     )
-    settings = SourceSettings(reading, options.no_text, tuple(sorted(options.keep)), rule)
-    recipe = ShardRecipe(
-        place(out),
-        options.model,
-        {**_loading(options, place(out) if append else None), "precision": options.precision},
-        _request(options, corpus.word_split, place(out) if append else None),
-        options.dtype,
-        together,
-    )
-    carried = Carried(corpus.types, options.no_text, (*options.keep, *corpus.kept))
-    return Job(recipe, settings, corpus.names, corpus, carried, itertools.chain(read, records))
 
 
 def _loading(options: ExtractOptions, extended: Path | None) -> dict[str, Any]:
@@ -130,6 +144,11 @@ def _request(options: ExtractOptions, word_split: str | None, extended: Path | N
         if manifest is not None:
             request["prompt"] = manifest.settings.prompt or ""
     return request
+
+
+def _pair_encoding(options: ExtractOptions) -> str | None:
+    encoding = choices.one_of("pair_encoding", options.pair_encoding, choices.PAIR_ENCODINGS)
+    return None if encoding == "separate" else encoding
 
 
 def _frozen(names: str | Sequence[str] | None) -> str | tuple[str, ...] | None:
@@ -288,6 +307,8 @@ class Job:
             )
         if texts == len(examples):
             return True
+        if shard < stored_end:
+            raise self._continued(examples[texts])
         if shard < max(writer.committed):
             raise self._grown(examples[texts], writer)
         writer.drop_last()
@@ -342,6 +363,13 @@ class Job:
         return DatasetError(
             f"{example.where} is new, and texts after it are in the dataset already; "
             f"restore the source, or use another {argument('out')}"
+        )
+
+    def _continued(self, example: Example) -> DatasetError:
+        """Return the error that a text belongs to a document whose other texts are in the finished dataset."""
+        return DatasetError(
+            f"{example.where} is new, and continues a document whose texts are in the dataset already; as context it would "
+            f"change their rows: extract all texts with another {argument('out')}"
         )
 
 

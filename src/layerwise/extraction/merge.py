@@ -91,6 +91,7 @@ def _bound(settings: Settings) -> dict[str, Any]:
     bound = {name: value for name, value in settings.to_json().items() if name not in _FREE}
     # Texts 2n and 2n + 1 are a pair. After an odd number of single texts that would no longer be true.
     bound["pairs"] = settings.reading.paired
+    bound["joint_pairs"] = settings.reading.text if settings.reading.joint else None
     if settings.derived is not None:
         bound["derived"] = {"level": settings.derived.level, "pool": settings.derived.pool}
     return bound

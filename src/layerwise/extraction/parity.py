@@ -57,8 +57,12 @@ def measured(
     examples: Sequence[Example], encoder: Encoder, exact: Encoder, request: Request
 ) -> dict[str, dict[str, float]]:
     """Return how far an encoder is from one in fp32, per layer, on a few of the texts."""
-    few = [examples[number] for number in spread([len(example.text) for example in examples])]
-    got, expected = encoder.states(few, request), exact.states(few, request)
+    few, only = spread([len(example.text) for example in examples]), None
+    if request.context is None:
+        examples = [examples[number] for number in few]
+    else:
+        only = sorted(few)
+    got, expected = (model.states(examples, request, only=only) for model in (encoder, exact))
     texts = [rows for doc in range(len(few)) if len(rows := got.where(doc=doc))]
     errors: dict[str, dict[str, float]] = {}
     for layer in request.layers:

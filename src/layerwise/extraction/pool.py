@@ -145,9 +145,12 @@ def _write(writer: DatasetWriter, number: int, part: LayerDataset, request: _Poo
     counts = dict.fromkeys(rowing.COUNTS, 0)
     for covered, rows in zip(coverage, rows_of_texts, strict=True):
         rowing.count(counts, covered, rows)
+    # What a window left out of contexts isn't in the tables.
+    of_shard = next(iter(part.shards)).counts
+    contexts = {"context_tokens": of_shard.context_tokens, "cut_contexts": of_shard.cut_contexts}
     facts = ShardFacts(
         input=None,
-        counts=Counts.from_json(counts),
+        counts=Counts.from_json({**counts, **contexts}),
         columns=ColumnNames(text=tuple(columns["text"]), word=tuple(columns["word"])),
         seconds=round(time.perf_counter() - start, 3),
     )

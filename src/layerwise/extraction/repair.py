@@ -260,7 +260,8 @@ def _maker(dataset: LayerDataset, model: str | Path | None, loading: Mapping[str
         "revision": revision,
         "precision": settings.precision,
     }
-    maker = ShardRecipe(dataset.path, name, options, request, settings.dtype).start(0, 1)
+    context = None if settings.context is None else (settings.context[0], settings.context[1])
+    maker = ShardRecipe(dataset.path, name, options, request, settings.dtype, context).start(0, 1)
     stored, here = settings.part(EncoderSettings), maker.describe().settings
     differing = difference(stored.to_json(), here.to_json())
     if differing is not None:

@@ -74,6 +74,7 @@ class ShardRecipe:
         loading: what `load_encoder` takes besides.
         request: what `Encoder.request` takes.
         dtype: the stored type.
+        context: what `Encoder.with_context` takes; `None` for texts alone.
         together: several processes make shards at the same time.
     """
 
@@ -82,6 +83,7 @@ class ShardRecipe:
     loading: Mapping[str, Any]
     request: Mapping[str, Any]
     dtype: str
+    context: tuple[int, int] | None = None
     together: bool = False
 
     def start(self, index: int, count: int) -> ShardMaker:
@@ -136,7 +138,7 @@ class ShardMaker:
 
     def __init__(self, recipe: ShardRecipe, encoder: Encoder, share: tuple[int, int] | None) -> None:
         self._recipe, self._encoder, self._share = recipe, encoder, share
-        request = encoder.request(**recipe.request)
+        request = encoder.with_context(encoder.request(**recipe.request), recipe.context)
         self._request = replace(request, layers=in_order(request.layers))
         self._widths = encoder.widths_of(self._request.layers)
         self._share_lock: Any = None
@@ -145,7 +147,7 @@ class ShardMaker:
         """Return settings and provenance."""
         encoder = self._encoder
         settings = EncoderSettings(
-            **asdict(self._request),
+            **{**vars(self._request), "context": self._recipe.context},
             model=ModelHashes.from_json(encoder.hashes),
             precision=encoder.precision,
             dtype=self._recipe.dtype,

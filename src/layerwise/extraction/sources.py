@@ -13,6 +13,7 @@ from layerwise._util.paths import is_url
 from layerwise.arguments import argument
 from layerwise.errors import DatasetError, RequestError
 from layerwise.read import Corpus, open_corpus
+from layerwise.read.documents import DocumentNeed
 from layerwise.read.record import listed
 from layerwise.store.layout import Folder
 from layerwise.store.manifest import Manifest, Reading, Settings, SourceEntry, read_manifest
@@ -129,11 +130,15 @@ def reading_of(settings: Settings, entry: SourceEntry) -> Reading:
     return settings.reading if entry.reading is None else entry.reading
 
 
-def reopened(manifest: Manifest, entry: SourceEntry, files: Sequence[str | Path]) -> Corpus:
-    """Return the texts of a source of a dataset, read in the same way as before."""
+def reopened(
+    manifest: Manifest, entry: SourceEntry, files: Sequence[str | Path], need: DocumentNeed | None = None
+) -> Corpus:
+    """Return the texts of a source of a dataset, read in the same way as before; see `open_corpus` for `need`."""
     settings = manifest.settings
     reading = reading_of(settings, entry).to_json()
-    return open_corpus(files, **reading, skip_bad=bool(manifest.skipped), quote=not settings.no_text)
+    return open_corpus(
+        files, **reading, skip_bad=bool(manifest.skipped), quote=not settings.no_text, need=need
+    )
 
 
 def located(
@@ -184,6 +189,11 @@ def settings_at(out: Path, settings: Settings, sources: Sequence[str], *, append
     if entry is not None:
         fits = reading_of(stored, entry) == settings.reading
     else:
-        fits = append and stored.reading.paired == settings.reading.paired
+        fits = append and _kind(stored.reading) == _kind(settings.reading)
     reading = stored.reading if fits else settings.reading
     return replace(settings, reading=reading, merged=stored.merged)
+
+
+def _kind(reading: Reading) -> tuple[bool, object]:
+    """Return whether texts are pairs, and the columns of pairs that are encoded together, which parts of texts are named by."""
+    return reading.paired, reading.text if reading.joint else None

@@ -119,7 +119,7 @@ def _code_error(checkpoint: Checkpoint, code_remedy: str | None) -> ModelError:
 
 def stored_request(encoder: Encoder, settings: Settings, layers: LayerSpec | None = None) -> Request:
     """Return the request that a dataset was made with; `layers`: others than its own."""
-    return encoder.request(
+    request = encoder.request(
         settings.layers if layers is None else layers,
         settings.level,
         settings.pool,
@@ -130,3 +130,4 @@ def stored_request(encoder: Encoder, settings: Settings, layers: LayerSpec | Non
         prompt=settings.prompt or "",
         word_split=settings.word_split,
     )
+    return encoder.with_context(request, settings.context)

@@ -1,7 +1,7 @@
 """The texts of a dataset, rebuilt from its tables: as they were read, and with its rows as tokens."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from layerwise.encode.tokenizer import NO_WORD, Tokens
 from layerwise.errors import DatasetError
-from layerwise.example import Example
-from layerwise.schema import Carried, Coverage
+from layerwise.example import DOCUMENT, PART, Example, JointPair, clean, document_of
+from layerwise.schema import CONTEXT_COLUMNS, PAIR_START, Carried, Coverage
 from layerwise.store import LayerDataset
 
 TextColumns = dict[str, list[str]]
@@ -41,7 +41,53 @@ def places(dataset: LayerDataset, docs: Sequence[int]) -> Iterator[tuple[LayerDa
 
 def stored_example(part: LayerDataset, row: int) -> Example:
     """Return a text as it was read, without its carried columns, from its row among the texts of a part."""
-    return _example(part.texts.slice(row, 1).to_pylist()[0], {"text": [], "word": []})
+    return _example(part.texts.slice(row, 1).to_pylist()[0], {"text": [], "word": []}, _pair_names(part))
+
+
+def neighbours(part: LayerDataset, row: int) -> tuple[list[Example], int]:
+    """Return the texts of the document of a text, and its place among them; the text alone where rows have no context.
+
+    All have their document in the column `document`, as a number that no other document of the dataset has.
+
+    Args:
+        part: a shard, which holds all texts of the document.
+        row: the row of the text among the texts of the part.
+    """
+    numbers = _rows_of_document(part, row)
+    document = part.texts["doc"][numbers.start].as_py()
+    examples = [replace(stored_example(part, n), columns={DOCUMENT: document}) for n in numbers]
+    return examples, row - numbers.start
+
+
+def stored_examples(dataset: LayerDataset, docs: Sequence[int]) -> tuple[list[Example], list[int]]:
+    """Return the texts with these numbers, ascending, with their `neighbours`, and the places of the former."""
+    examples: list[Example] = []
+    only: list[int] = []
+    first: int | None = None
+    for part, doc, row in places(dataset, docs):
+        numbers = _rows_of_document(part, row)
+        if doc - row + numbers.start != first:
+            first = doc - row + numbers.start
+            begin = len(examples)
+            examples += neighbours(part, row)[0]
+        only.append(begin + row - numbers.start)
+    return examples, only
+
+
+def _rows_of_document(part: LayerDataset, row: int) -> range:
+    """Return the rows of the texts of a document among those of a part; of one text alone where rows have no context."""
+    if part.manifest.settings.context is None or DOCUMENT not in part.texts.column_names:
+        return range(row, row + 1)
+    documents = part.texts[DOCUMENT].to_pylist()
+    document = documents[row]
+    if document_of(Example("", columns={DOCUMENT: document})) is None:
+        return range(row, row + 1)
+    begin, end = row, row + 1
+    while begin and documents[begin - 1] == document:
+        begin -= 1
+    while end < len(documents) and documents[end] == document:
+        end += 1
+    return range(begin, end)
 
 
 def has_texts(dataset: LayerDataset) -> bool:
@@ -90,25 +136,34 @@ def stored_texts(part: LayerDataset, columns: TextColumns) -> list[StoredText]:
         "special": _numbers(part.index, "special", 0),
         "dropped": _numbers(part.index, "dropped", 0),
         "unknown": _numbers(part.index, "unknown", 0),
+        "second": _are_of_second(part),
     }
+    # Offsets count from the beginning of each of two texts.
+    if PAIR_START in part.texts.column_names:
+        begins_of_second = _numbers(part.texts, PAIR_START, 0)
+        starts_of_texts = np.repeat(begins_of_second, np.diff([*begins, len(docs)]))
+        for name in ("start", "end"):
+            rows[name] = rows[name] + starts_of_texts * rows["second"]
     has_offsets = not part.index["start"].null_count
     tokens_of_texts = [
         _tokens({name: values[begin:end] for name, values in rows.items()}, has_offsets)
         for begin, end in zip(begins, [*begins[1:], len(docs)], strict=True)
     ]
     return [
-        StoredText(_example(text, columns), tokens, _coverage(text, tokens))
+        StoredText(_example(text, columns, _pair_names(part)), tokens, _coverage(text, tokens))
         for text, tokens in zip(part.texts.to_pylist(), tokens_of_texts, strict=True)
     ]
 
 
 def _coverage(text: dict[str, Any], tokens: Tokens) -> Coverage:
     counts = {name: text[name] for name in ("tokens", "unknown", "windows", "truncated")}
-    return Coverage(**counts, empty=not tokens.body)
+    context = {name: text[name] for name in CONTEXT_COLUMNS if name in text}
+    return Coverage(**counts, empty=not tokens.own_body, **context)
 
 
-def _example(row: dict[str, Any], columns: TextColumns) -> Example:
-    words = row.get("words")
+def _example(row: dict[str, Any], columns: TextColumns, names: tuple[str, str] | None) -> Example:
+    words, begin = row.get("words"), row.get(PAIR_START)
+    pair = None if begin is None or names is None else JointPair(begin - 1, names)
     return Example(
         row.get("text") or "",
         tuple(words) if words is not None else None,
@@ -117,11 +172,15 @@ def _example(row: dict[str, Any], columns: TextColumns) -> Example:
         row.get("line"),
         {name: row[name] for name in columns["text"]},
         {name: tuple(row[name]) for name in columns["word"] if row[name] is not None},
+        pair=pair,
     )
 
 
 def _tokens(rows: dict[str, npt.NDArray[np.int64]], has_offsets: bool) -> Tokens:
     inside = np.flatnonzero(rows["special"] == 0)
+    between = (
+        np.flatnonzero(rows["special"][inside[0] : inside[-1] + 1]) + inside[0] if len(inside) else inside
+    )
     length = len(rows["special"])
     prefix, suffix = (int(inside[0]), int(length - 1 - inside[-1])) if len(inside) else (length, 0)
     nothing = np.zeros(length, dtype=np.int64)
@@ -138,7 +197,25 @@ def _tokens(rows: dict[str, npt.NDArray[np.int64]], has_offsets: bool) -> Tokens
         suffix,
         dropped,
         has_offsets=has_offsets,
+        between=range(int(between[0]), int(between[-1]) + 1) if len(between) else range(0),
     )
+
+
+def _are_of_second(part: LayerDataset) -> npt.NDArray[np.int64]:
+    """Return which rows belong to the second of two texts that are encoded together, as 0 and 1, (rows,)."""
+    names = _pair_names(part)
+    if names is None or PART not in part.index.column_names:
+        return np.zeros(part.index.num_rows, dtype=np.int64)
+    return np.array([name == names[1] for name in part.index[PART].to_pylist()], dtype=np.int64)
+
+
+def _pair_names(part: LayerDataset) -> tuple[str, str] | None:
+    """Return the columns of the two texts that are encoded together; `None` for single texts."""
+    reading = part.manifest.settings.reading
+    if not reading.joint or reading.text is None:
+        return None
+    first, second = map(clean, reading.text)
+    return first, second
 
 
 def _numbers(index: pa.Table, name: str, missing: int) -> npt.NDArray[np.int64]:

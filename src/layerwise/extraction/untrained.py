@@ -9,7 +9,7 @@ from layerwise._util.progress import SILENT, Tracker, counted
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.extraction.stored_model import load_stored_model, stored_request
-from layerwise.extraction.stored_texts import has_texts, places, stored_example
+from layerwise.extraction.stored_texts import has_texts, stored_examples
 from layerwise.store import LayerDataset
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ class Untrained:
         """Return some layers of some texts, in memory; `docs` are their numbers, ascending."""
         encoder = _load(self._dataset, self._seed)
         request = stored_request(encoder, self._dataset.manifest.settings, list(layers))
-        examples = [stored_example(part, row) for part, _, row in places(self._dataset, docs.tolist())]
-        return encoder.states(examples, request, on_batch=counted(track, len(examples)))
+        examples, only = stored_examples(self._dataset, docs.tolist())
+        return encoder.states(examples, request, only=only, on_batch=counted(track, len(only)))
 
 
 def untrained(dataset: Layered, seed: int) -> list[Untrained]:

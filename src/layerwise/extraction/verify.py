@@ -18,8 +18,9 @@ from layerwise.example import Example
 from layerwise.extraction.parity import LONGEST, Parity, parity, worst
 from layerwise.extraction.sources import located, reopened
 from layerwise.extraction.stored_model import load_stored_model, stored_request
-from layerwise.extraction.stored_texts import has_texts, places, stored_example
+from layerwise.extraction.stored_texts import has_texts, neighbours, places
 from layerwise.read import Corpus
+from layerwise.read.documents import DocumentNeed
 from layerwise.results import Result, Table
 from layerwise.store import LayerDataset, Problem, check_files, open_dataset
 from layerwise.store.manifest import Manifest
@@ -27,9 +28,14 @@ from layerwise.tolerance import largest
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
-    from layerwise.encode.request import Request
+    from layerwise.states import LayerStates
 
 SAMPLE = 32
+Neighbours = tuple[Sequence[Example], int]
+"""The texts of a document, and the place of one of them."""
+_NEED = DocumentNeed(
+    "the texts were encoded in their documents", "give the source that the dataset was made from"
+)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -162,7 +168,7 @@ def _compared(
     dataset: LayerDataset,
     encoder: Encoder,
     docs: Sequence[int],
-    examples: Mapping[int, Example],
+    examples: Mapping[int, Neighbours],
     track: Tracker,
 ) -> list[dict[str, Parity]]:
     """Return how far the rows of some texts are off, per layer; texts that are too long are left out."""
@@ -170,9 +176,10 @@ def _compared(
     errors = []
     steps = track.each(docs, (f"comparing text {doc}" for doc in docs))
     for (part, doc, row), _ in zip(places(dataset, docs), steps, strict=True):
-        example = examples[doc] if examples else stored_example(part, row)
-        if len(example.text) <= LONGEST:
-            errors.append(_compare(part, encoder, request, doc, example))
+        texts, number = examples[doc] if examples else neighbours(part, row)
+        if len(texts[number].text) <= LONGEST:
+            expected = encoder.states(texts, request, only=[number])
+            errors.append(_compare(part, doc, expected))
     return errors
 
 
@@ -241,16 +248,19 @@ def _sample(texts: int, sample: int, seed: int) -> list[int]:
 
 def _from_source(
     dataset: LayerDataset, source: str | Path | Sequence[str | Path], docs: Sequence[int]
-) -> dict[int, Example]:
+) -> dict[int, Neighbours]:
     manifest, shards = dataset.manifest, iter(dataset.shards)
     entries = manifest.sources
-    examples: dict[int, Example] = {}
+    examples: dict[int, Neighbours] = {}
+    context = manifest.settings.context
+    need = None if context is None else _NEED
     first = 0
     for entry, files in zip(entries, located(entries, range(len(entries)), source), strict=True):
         end = first + sum(shard.texts for shard in itertools.islice(shards, entry.shards))
         docs_of_entry = {doc - first for doc in docs if first <= doc < end}
-        corpus = reopened(manifest, entry, files)
-        examples |= {first + doc: example for doc, example in _picked(corpus, docs_of_entry)}
+        corpus = reopened(manifest, entry, files, need)
+        picked = _picked(corpus, docs_of_entry, in_documents=need is not None)
+        examples |= {first + doc: texts for doc, texts in picked}
         first = end
     if len(examples) < len(docs):
         raise DatasetError(
@@ -259,18 +269,19 @@ def _from_source(
     return examples
 
 
-def _picked(corpus: Corpus, docs: set[int]) -> Iterator[tuple[int, Example]]:
-    for doc, example in enumerate(corpus if docs else ()):
-        if doc in docs:
-            yield doc, example
-        if doc >= max(docs):
+def _picked(corpus: Corpus, docs: set[int], *, in_documents: bool) -> Iterator[tuple[int, Neighbours]]:
+    """Yield some texts by number, each with the texts of its document, or alone."""
+    doc, last = 0, max(docs, default=-1)
+    for record in corpus.records() if docs else ():
+        for number, example in enumerate(record):
+            if doc in docs:
+                yield doc, ((record, number) if in_documents else ((example,), 0))
+            doc += 1
+        if doc > last:
             return
 
 
-def _compare(
-    dataset: LayerDataset, encoder: Encoder, request: Request, doc: int, example: Example
-) -> dict[str, Parity]:
-    expected = encoder.states([example], request)
+def _compare(dataset: LayerDataset, doc: int, expected: LayerStates) -> dict[str, Parity]:
     rows = dataset.where(doc=doc)
     if len(rows) != len(expected):
         raise DatasetError(

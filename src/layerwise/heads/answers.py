@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from layerwise.array_types import F32, I64
+from layerwise.example import PART
 from layerwise.heads.head import HeadData, TaskHead
 from layerwise.labels.marginals import TagSpan, span_probabilities
 from layerwise.labels.scorers import predicted_labels
 from layerwise.labels.tags import lengths, spans
+from layerwise.schema import PAIR_START
 from layerwise.states import Layered
 
 Answer = dict[str, Any]
@@ -83,11 +85,18 @@ def _answers_or_none(task: TaskHead, scores: F32, states: Layered, docs: I64) ->
     special = index["special"].to_pylist() if "special" in index.column_names else [False] * len(docs)
     offsets = zip(index["start"].to_pylist(), index["end"].to_pylist(), special, strict=True)
     texts = index["text"].to_pylist() if "text" in index.column_names else [""] * len(docs)
-    return [
+    answers_of_rows: list[Answer | None] = [
         None if is_special else {**_place(start, end, text), **_of_word(answer)}
         for (start, end, is_special), text, answer in zip(
             offsets, texts, _row_answers(task, scores, docs), strict=True
         )
+    ]
+    if PAIR_START not in states.texts.column_names:
+        return answers_of_rows
+    # Of two texts that are encoded together, offsets count in the one that the row is of.
+    return [
+        None if answer is None else {PART: part, **answer}
+        for part, answer in zip(index[PART].to_pylist(), answers_of_rows, strict=True)
     ]
 
 

@@ -20,14 +20,8 @@ from layerwise.errors import RequestError
 from layerwise.heads.evaluate_task import ScoredRows, evaluate_task
 from layerwise.heads.evaluation import Evaluation, TaskEvaluation
 from layerwise.heads.head import HeadData, TaskHead
-from layerwise.heads.inputs import (
-    UnknownTally,
-    check_dataset,
-    chunks,
-    encode_rows,
-    open_source,
-    tracked,
-)
+from layerwise.heads.inputs import UnknownTally, check_dataset, chunks, encode_rows, open_source, tracked
+from layerwise.heads.text_kind import TextKind, kind_of, with_context
 from layerwise.labels.conflicts import text_hashes
 from layerwise.labels.groups import DOCUMENT_COLUMNS, document_values
 from layerwise.labels.labelled import Labelled, read_labels
@@ -49,6 +43,7 @@ def evaluate(
     encoder: Callable[[], Encoder],
     *,
     batch_tokens: int | None = None,
+    context: Sequence[int] | str | int | None = None,
     progress: Callback | None = None,
     threads: int | None = None,
     **options: Any,
@@ -60,6 +55,7 @@ def evaluate(
         source: texts as `layerwise predict` takes them, or a dataset whose rows are of the same kind as in training.
         encoder: returns the encoder of the head; it is called only for texts.
         batch_tokens: the number of tokens per batch, for texts.
+        context: 0 to encode each text by itself; see `inputs.with_context`.
         progress: called with the progress; see `lw.Progress`.
         threads: number of threads to compute with; see `lw.extract`.
         **options: options of `read.open_corpus`, for texts.
@@ -69,16 +65,17 @@ def evaluate(
             of another kind, or options for texts with a dataset.
     """
     choose(threads)
+    head = with_context(head, context)
     collected = _LabelledScores(head)
     with tracking(progress) as track:
         scoring_track, judging_track = track.split(99, 1)
         dataset = dataset_of(source)
         if dataset is not None:
-            _check_no_reading(dataset, {**options, "batch_tokens": batch_tokens})
+            _check_no_reading(dataset, {**options, "batch_tokens": batch_tokens, "context": context})
             with limited(threads):
                 collected.add(open_dataset(dataset).checked(), 0, scoring_track)
         else:
-            corpus = open_source(head.pairs, source, **options)
+            corpus = open_source(kind_of(head), source, **options)
             collected.add_texts(corpus, encoder, batch_tokens, threads, scoring_track)
         judging_track.named("scores")
         return Evaluation(collected.evaluations())
@@ -191,15 +188,13 @@ def _check_multi(task: TaskHead, labels: Labelled) -> None:
         )
 
 
-def check_labels(
-    source: str, labels: Sequence[tuple[str, str]], pairs: tuple[str, str] | None, **options: Any
-) -> None:
+def check_labels(source: str, labels: Sequence[tuple[str, str]], texts: TextKind, **options: Any) -> None:
     """Check, before any long computation, that a source can be read and has the label columns.
 
     Args:
         source: as `evaluate` takes it; standard input isn't checked, since it can be read only once.
         labels: the name and the label column of each task.
-        pairs: the names of the two texts of a record, or `None`.
+        texts: which texts the head takes.
         **options: options of `read.open_corpus`.
 
     Raises:
@@ -211,7 +206,7 @@ def check_labels(
         part = next(open_dataset(source).parts(), None)
         columns = {*part.texts.column_names, *part.index.column_names} if part is not None else set()
     else:
-        first = next(iter(open_source(pairs, source, **options).records()), ())
+        first = next(iter(open_source(texts, source, **options).records()), ())
         columns = _columns_of(first)
     _check_columns(columns, labels)
 

@@ -16,10 +16,10 @@ from layerwise.alignment import Groups
 from layerwise.arguments import argument
 from layerwise.columns import is_paired
 from layerwise.errors import HeadError, ModelError, RequestError
-from layerwise.example import Example, clean
+from layerwise.example import PART, Example, clean, joint_example
 from layerwise.heads.head import HeadData
+from layerwise.heads.text_kind import TextKind, kind_of, kind_of_rows
 from layerwise.read.corpus import Corpus, open_corpus
-from layerwise.read.example_builder import PART
 from layerwise.read.files import find_files
 from layerwise.read.shards import shards
 from layerwise.states import LayerStates
@@ -30,6 +30,7 @@ from layerwise.unknown import unknown_note
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
     from layerwise.encode.request import Request
+    from layerwise.store.manifest import Settings
 
 # Texts and characters that are encoded at once: enough for full batches, few enough for a small memory.
 TEXTS, CHARACTERS = 1024, 262_144
@@ -46,10 +47,21 @@ def describe_rows(dataset: LayerDataset) -> dict[str, Any]:
     settings, derived = dataset.manifest.settings, dataset.manifest.derived
     names = ("special_tokens", "long", "max_length", "overlap", "precision", "prompt", "word_split")
     rows = {name: getattr(settings, name) for name in names}
+    rows |= {name: value for name, value in _further_rows(settings).items() if value is not None}
     words = derived.pool if derived is not None and derived.level == "word" else None
     if dataset.level == "text" and words is None:
         rows["word_split"] = None  # no row depends on it
     return {"level": dataset.level, "pool": dataset.pool, **rows, "words_pool": words}
+
+
+def _further_rows(settings: Settings) -> dict[str, Any]:
+    """Return what most datasets don't have: `context`, the column `document`, and the columns of `joint` pairs, or `None`."""
+    reading, context = settings.reading, settings.context
+    return {
+        "context": None if context is None else list(context),
+        "document": None if context is None else reading.document,
+        "joint": [*reading.text] if reading.joint and reading.text is not None else None,
+    }
 
 
 def describe_model(dataset: LayerDataset, layers: Iterable[str]) -> dict[str, Any]:
@@ -143,7 +155,7 @@ def encode_together(
 def _request(head: HeadData, encoder: Encoder, batch_tokens: int | None) -> Request:
     rows = head.rows
     by_words = rows["words_pool"] is not None
-    return encoder.request(
+    request = encoder.request(
         head.layers,
         "word" if by_words else rows["level"],
         rows["words_pool"] if by_words else rows["pool"],
@@ -155,6 +167,7 @@ def _request(head: HeadData, encoder: Encoder, batch_tokens: int | None) -> Requ
         word_split=rows["word_split"],
         batch_tokens=batch_tokens,
     )
+    return encoder.with_context(request, rows.get("context"))
 
 
 def _texts_of_words(states: LayerStates, pool: str) -> LayerStates:
@@ -198,20 +211,27 @@ class UnknownTally:
             logging.getLogger("layerwise").warning("%s", note)
 
 
-def examples_of(texts: Iterable[Any], pairs: tuple[str, str] | None) -> list[tuple[Example, ...]]:
+def examples_of(texts: Iterable[Any], kind: TextKind) -> list[tuple[Example, ...]]:
     """Return records of texts given in Python: strings, lists of words, or pairs of strings.
 
     Raises:
-        RequestError: anything else; the message names the number of the text.
+        RequestError: anything else, with the number of the text; texts for a head that needs their documents.
     """
-    return [_record(number, text, pairs) for number, text in enumerate(listed(texts))]
+    if kind.need is not None:
+        raise RequestError(
+            f"{kind.need.why}, and a list of texts has no documents; predict a source with lw.predict, or {kind.need.otherwise}"
+        )
+    return [_record(number, text, kind) for number, text in enumerate(listed(texts))]
 
 
-def _record(number: int, text: Any, pairs: tuple[str, str] | None) -> tuple[Example, ...]:
+def _record(number: int, text: Any, kind: TextKind) -> tuple[Example, ...]:
+    pairs = kind.pairs or kind.joint
     is_list_of_strings = isinstance(text, list | tuple) and all(isinstance(part, str) for part in text)
     if pairs is not None:
         if not is_list_of_strings or len(text) != 2:
             raise RequestError(f"text {number} is {text!r:.60}; the head takes pairs of strings")
+        if kind.joint is not None:
+            return (joint_example([clean(part) for part in text], kind.joint),)
         return tuple(
             Example(clean(part), columns={PART: name}) for part, name in zip(text, pairs, strict=True)
         )
@@ -223,16 +243,25 @@ def _record(number: int, text: Any, pairs: tuple[str, str] | None) -> tuple[Exam
     return (Example(" ".join(words), words),)
 
 
-def open_source(pairs: tuple[str, str] | None, source: Any, **options: Any) -> Corpus:
-    """Open the texts of a source for a head; with `pairs`, the columns of its training texts are read.
+def describe_texts(dataset: LayerDataset) -> TextKind:
+    """Return which texts a head that is trained on a dataset takes."""
+    return kind_of_rows(describe_rows(dataset), describe_pairs(dataset))
+
+
+def open_source(texts: TextKind, source: Any, **options: Any) -> Corpus:
+    """Open the texts of a source for a head; of pairs, the columns of its training texts are read.
 
     The options are those of `read.open_corpus`.
     """
-    if pairs is not None and not options.get("text") and not options.get("words"):
+    columns = texts.pairs or texts.joint
+    if columns is not None and not options.get("text") and not options.get("words"):
         format, _ = find_files(source, options.get("format") or "auto")
         if format not in ("txt", "docs", "conll"):  # these formats have no columns of texts
-            options = {**options, "text": pairs}
-    return open_corpus(source, **options)
+            options = {**options, "text": columns}
+    if texts.joint is not None:
+        options = {**options, "pair_encoding": "joint"}
+    document = options.get("document") or texts.document
+    return open_corpus(source, **{**options, "document": document}, need=texts.need)
 
 
 def tracked(
@@ -256,7 +285,7 @@ def chunks(head: HeadData, corpus: Corpus, keep: Sequence[str] = ()) -> Iterator
     """
     for chunk in shards(corpus.records(), TEXTS, CHARACTERS):
         check_paired(head, corpus.paired)
-        yield [slim(example, {*keep, PART}) for example in chunk]
+        yield [slim(example, {*keep, *kind_of(head).columns}) for example in chunk]
 
 
 def arriving_chunks(head: HeadData, corpus: Corpus) -> Iterator[list[Example]]:
@@ -295,16 +324,20 @@ def check_dataset(head: HeadData, dataset: LayerDataset) -> None:
     """Check that the rows of a dataset are of the kind that a head was trained on.
 
     Raises:
-        HeadError: a different model, level, pool, prompt or handling of special tokens.
+        HeadError: a different model, level, pool, prompt, context, encoding of pairs or handling of special tokens.
         RequestError: pairs instead of single texts or the reverse, or layers that aren't stored.
     """
     head.check_model(dataset.manifest.model.to_json(), str(dataset.path))
     rows = describe_rows(dataset)
-    for name in ("level", "pool", "special_tokens", "prompt", "words_pool", "word_split"):
-        if rows[name] != head.rows[name]:
+    for name in (
+        *("level", "pool", "special_tokens", "prompt", "words_pool", "word_split"),
+        "context",
+        "joint",
+    ):
+        if rows.get(name) != head.rows.get(name):
             raise HeadError(
-                f"the head was trained on rows of {name} {head.rows[name]!r} and {dataset.path} has "
-                f"{rows[name]!r}; give a dataset made with the same options"
+                f"the head was trained on rows of {name} {head.rows.get(name)!r} and {dataset.path} has "
+                f"{rows.get(name)!r}; give a dataset made with the same options"
             )
     check_paired(head, is_paired(dataset))
     missing = [name for name in head.layers if name not in dataset.layers]

@@ -10,9 +10,8 @@ from typing import Any
 
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
-from layerwise.example import Example, clean
+from layerwise.example import DOCUMENT, PART, Example, clean
 from layerwise.read.corpus import Corpus
-from layerwise.read.example_builder import PART
 
 _LOGGER = logging.getLogger("layerwise")
 _ANY_KEYS = ("jsonl", "json", "python")  # formats in which a key may be missing in some records
@@ -68,7 +67,8 @@ class KeptColumns:
                 raise RequestError(
                     f"{argument('keep', [name])}: the source has no such column, only {', '.join(names)}; name one of them"
                 )
-            if several and roles.get(name) == "text" and not self._corpus.paired:
+            is_joined = several and not (self._corpus.paired or self._corpus.joint)
+            if is_joined and roles.get(name) == "text":
                 raise RequestError(
                     f"{argument('keep', [name])}: the column is joined with others to one text; leave it out"
                 )
@@ -122,10 +122,14 @@ class KeptColumns:
         self._missing.discard(name)
         if role == "id":
             return examples[0].id
+        pair = examples[0].pair
+        if pair is not None:
+            return examples[0].texts[pair.names.index(clean(name))]
         return next(e.text for e in examples if len(examples) == 1 or e.columns[PART] == clean(name))
 
     def _carried(self, name: str, columns: Mapping[str, Any]) -> Any:
-        for carried in (clean(name), f"source.{name}"):  # as `read.example_builder` names them
+        names = (DOCUMENT,) if name == self._corpus.document else (clean(name), f"source.{name}")
+        for carried in names:  # as `read.example_builder` names them
             if carried in columns:
                 self._missing.discard(name)
                 return columns[carried]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +20,7 @@ from layerwise.heads.head_mix import HeadMix
 from layerwise.heads.inputs import encode_rows, examples_of
 from layerwise.heads.layer_mix import mix_feature_names
 from layerwise.heads.predict import Head
+from layerwise.heads.text_kind import kind_of
 from layerwise.layers import LayerSpec, resolve_layers
 from layerwise.mixes import LayerStats, Mix, parse_mix, refuse_learned
 from layerwise.states import LayerStates, dimension_names
@@ -216,7 +218,8 @@ class LayerFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # s
     def _mixed_part(self, encoder: Encoder, texts: Sequence[Any]) -> F32:
         if self.head_mix_ is None:
             return self._encode(encoder, texts).mix(self.mix_, stats=self.stats_)
-        examples = [example for record in examples_of(texts, None) for example in record]
+        kind = replace(kind_of(self.head_mix_.head), pairs=None)
+        examples = [example for record in examples_of(texts, kind) for example in record]
         batch_tokens = (self.options or {}).get("batch_tokens")
         states = encode_rows(self.head_mix_.head, encoder, examples, batch_tokens).checked()
         return fitted_rows(self.head_mix_, slice(0, states.rows), max(states.widths.values()), states.layer)

@@ -32,8 +32,8 @@ from layerwise.heads.inputs import (
 )
 from layerwise.heads.kept import KeptColumns, KeptValues
 from layerwise.heads.storage import head_name, read_head, write_head
+from layerwise.heads.text_kind import with_context
 from layerwise.heads.together import HeadGroup
-from layerwise.read.example_builder import PART
 from layerwise.read.shards import shards
 from layerwise.states import Layered
 from layerwise.store.reader import open_rows
@@ -116,6 +116,7 @@ class Head(HeadData):
         *,
         heads: Sequence[str | Path | Head] = (),
         batch_tokens: int | None = None,
+        context: Sequence[int] | str | int | None = None,
         progress: Callback | None = None,
         threads: int | None = None,
     ) -> list[dict[str, Any]]:
@@ -126,6 +127,8 @@ class Head(HeadData):
             heads: further heads of the same model, as folders or loaded ones, to apply in the same forward; it is
                 computed by the encoder of this head.
             batch_tokens: the number of tokens per batch.
+            context: 0 to encode each text by itself, though the head was trained on texts with the context of their
+                documents, which a list of texts doesn't have.
             progress: called with the progress; see `lw.Progress`.
             threads: number of threads to compute with; see `lw.extract`.
 
@@ -138,16 +141,20 @@ class Head(HeadData):
             RequestError: texts of another kind than the head takes; heads that can't be applied together.
             HeadError: heads of different models.
         """
-        group = self.group(heads)
-        records = examples_of(texts, self.pairs)
+        group = self.group(heads, context)
+        records = examples_of(texts, group.texts)
         choose(threads)
         group.log_notes()
         with tracking(progress) as track:
             parts = _parts(shards(records, TEXTS, CHARACTERS), track, sum(map(len, records)))
             return [prediction.to_json() for prediction in _stream(group, parts, batch_tokens, threads)]
 
-    def group(self, others: str | Path | Head | Sequence[str | Path | Head] = ()) -> HeadGroup:
-        """Return this head, with some others of the same model, to apply them together.
+    def group(
+        self,
+        others: str | Path | Head | Sequence[str | Path | Head] = (),
+        context: Sequence[int] | str | int | None = None,
+    ) -> HeadGroup:
+        """Return this head, with some others of the same model, to apply them together; `context` as in `predict`.
 
         Errors are those of `load_head` and of `HeadGroup`.
         """
@@ -159,7 +166,10 @@ class Head(HeadData):
         heads = [self, *map(self._with_same_model, named)]
         # The first head of each precision has the model for all of it.
         owners = {head.rows["precision"]: head for head in reversed(heads)}
-        return HeadGroup(heads, [partial(_encoder_of, owners[head.rows["precision"]]) for head in heads])
+        return HeadGroup(
+            [with_context(head, context) for head in heads],
+            [partial(_encoder_of, owners[head.rows["precision"]]) for head in heads],
+        )
 
     def _with_same_model(self, other: str | Path | Head) -> Head:
         return other if isinstance(other, Head) else Head(read_head(other), **self._loading)
@@ -197,6 +207,8 @@ class Head(HeadData):
         sentence_id: str | None = None,
         join: str | None = None,
         classes: Sequence[str] | None = None,
+        document: str | None = None,
+        context: Sequence[int] | str | int | None = None,
         progress: Callback | None = None,
         threads: int | None = None,
     ) -> Evaluation:
@@ -206,7 +218,8 @@ class Head(HeadData):
             source: texts as `layerwise predict` takes them, or a dataset whose rows are of the same kind as in
                 training.
             format, text, words, id, columns, encoding, skip_bad, limit: see `read.ReaderOptions`; for texts.
-            separator, na, sentence_id, join, classes: see `read.ReaderOptions`; for texts.
+            separator, na, sentence_id, join, classes, document: see `read.ReaderOptions`; for texts.
+            context: 0 to encode each text by itself, though the head was trained on texts with the context of their documents.
             progress: called with the progress; see `lw.Progress`.
             threads: number of threads to compute with; see `lw.extract`.
 
@@ -227,7 +240,9 @@ class Head(HeadData):
             "sentence_id": sentence_id,
             "join": join,
             "classes": classes,
+            "document": document,
         }
+        reading["context"] = context
         return evaluate(self, source, lambda: self.encoder, progress=progress, threads=threads, **reading)
 
     def fitted_mix(self, task: str | None = None, hidden: bool = False) -> HeadMix:
@@ -363,11 +378,11 @@ def _stream(
     for examples, track in parts:
         records = [examples[begin : begin + step] for begin in range(0, len(examples), step)]
         kept_values = [kept.values(record) if kept else KeptValues() for record in records]
-        slimmed = [slim(example, (PART,)) for example in examples]
+        slimmed = [slim(example, group.texts.columns) for example in examples]
         # The number of threads is limited in there, and not around `yield`, where it would limit the caller's code.
         chunk_answers = group.answers(slimmed, batch_tokens, threads, track, unknown)
         for record, answer, values in zip(records, chunk_answers, kept_values, strict=True):
-            is_empty = not all(example.text.strip() for example in record)
+            is_empty = not all(text.strip() for example in record for text in example.texts)
             yield Prediction(doc, record[0], answer, kept.id(record[0]) if kept else None, values, is_empty)
             doc += 1
     unknown.log_note(group.first)

@@ -76,6 +76,10 @@ def _pairs(value: Any) -> bool:
     return value is None or (list_of(text)(value) and len(value) == 2)
 
 
+def _context(value: Any) -> bool:
+    return list_of(whole(0, _LONGEST))(value) and len(value) == 2 and sum(value) > 0
+
+
 _SCORES = optional(object_of({"rows": whole(), "scores": map_of(optional(number))}))
 # The entries of a task's training that `info` shows; all other entries are only for reports.
 _TRAINED: json_checks.Schema = {
@@ -107,6 +111,9 @@ _TOP: json_checks.Schema = {
         "prompt": optional(text),
         "word_split": optional(one_of(WORD_SPLITS)),
         "words_pool": nullable(one_of(POOLS)),
+        "context": optional(_context),
+        "document": optional(text),
+        "joint": optional(_pairs),
     },
     "tensors": {"bytes": whole(0, _LONGEST), "sha256": sha256},
     "training": lambda value: isinstance(value, dict) and map_of(object_of(_TRAINED))(value.get("tasks", {})),

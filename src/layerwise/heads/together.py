@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.encode.computing import computing
@@ -12,6 +12,7 @@ from layerwise.errors import HeadError, RequestError
 from layerwise.heads.answers import ANSWER_KEYS, Answer, answers
 from layerwise.heads.head import HeadData
 from layerwise.heads.inputs import UnknownTally, encode_together
+from layerwise.heads.text_kind import TextKind, kind_of
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -21,7 +22,7 @@ RESERVED = ("doc", "id", "empty")
 """The keys of a prediction beside its answers."""
 _ROW_COLUMNS = ("start", "end", "probability")
 """The columns of a word or a span in CSV."""
-_FORWARD = ("precision", "long", "max_length", "overlap", "prompt")
+_FORWARD = ("precision", "long", "max_length", "overlap", "prompt", "context")
 """What texts of one forward have in common; level, pool and special tokens may differ."""
 _LOGGER = logging.getLogger("layerwise")
 LoadEncoder = Callable[[], "Encoder"]
@@ -33,6 +34,7 @@ class HeadGroup:
     Attributes:
         heads: the heads by name, in order; a single head has the name "".
         pairs: the names of the two texts of a record, or `None`.
+        texts: which texts the heads take.
     """
 
     def __init__(self, heads: Sequence[HeadData], encoders: Sequence[LoadEncoder]) -> None:
@@ -53,6 +55,7 @@ class HeadGroup:
             _check_models(names[0], heads[0], name, self.heads[name])
             _check_pairs(names[0], heads[0], name, self.heads[name])
         self.pairs = heads[0].pairs
+        self.texts = _texts_of(list(self.heads.values()))
         self._forwards = _forwards(self.heads)
 
     @property
@@ -79,9 +82,9 @@ class HeadGroup:
         if len(self._forwards) == 1:
             return
         rows = [self.heads[names[0]].rows for names in self._forwards]
-        differing = [key for key in _FORWARD if len({entry[key] for entry in rows}) > 1]
+        differing = [key for key in _FORWARD if len({_value(entry, key) for entry in rows}) > 1]
         forwards = [
-            f"{' and '.join(names)} with {', '.join(f'{key} {entry[key]}' for key in differing)}"
+            f"{' and '.join(names)} with {', '.join(f'{key} {entry.get(key)}' for key in differing)}"
             for names, entry in zip(self._forwards, rows, strict=True)
         ]
         _LOGGER.warning(
@@ -153,19 +156,43 @@ def _check_models(first_name: str, first: HeadData, name: str, head: HeadData) -
 
 
 def _check_pairs(first_name: str, first: HeadData, name: str, head: HeadData) -> None:
-    if head.pairs != first.pairs:
+    if (head.pairs, kind_of(head).joint) != (first.pairs, kind_of(first).joint):
         raise RequestError(
             f"head {first_name!r} takes {_texts(first)} and head {name!r} {_texts(head)}; apply them one by one"
         )
 
 
 def _texts(head: HeadData) -> str:
+    joint = kind_of(head).joint
+    if joint is not None:
+        return f"pairs of texts that are encoded together ({','.join(joint)})"
     return "single texts" if head.pairs is None else f"pairs of texts ({','.join(head.pairs)})"
+
+
+def _texts_of(heads: Sequence[HeadData]) -> TextKind:
+    """Return which texts several heads take: those of the first, in documents if any of them needs that.
+
+    Raises:
+        RequestError: heads that have their documents in columns of different names.
+    """
+    kinds = [kind for kind in map(kind_of, heads) if kind.context is not None]
+    columns = list(dict.fromkeys(kind.document for kind in kinds))
+    if len(columns) > 1:
+        raise RequestError(
+            f"the heads were trained with documents in different columns ({columns[0]!r} and {columns[1]!r}); apply them one "
+            f"by one"
+        )
+    return kinds[0] if kinds else kind_of(heads[0])
 
 
 def _forwards(heads: Mapping[str, HeadData]) -> list[list[str]]:
     """Return the names of the heads of each forward: those whose texts were encoded alike."""
     forwards: dict[tuple[object, ...], list[str]] = {}
     for name, head in heads.items():
-        forwards.setdefault(tuple(head.rows[key] for key in _FORWARD), []).append(name)
+        forwards.setdefault(tuple(_value(head.rows, key) for key in _FORWARD), []).append(name)
     return list(forwards.values())
+
+
+def _value(rows: Mapping[str, Any], key: str) -> Hashable:
+    value = rows.get(key)
+    return tuple(value) if isinstance(value, list) else value

@@ -20,6 +20,7 @@ from layerwise.array_types import I64
 from layerwise.columns import is_paired, is_present
 from layerwise.example import DOCUMENT
 from layerwise.labels.labelled import Mask, read_column
+from layerwise.schema import PAIR_START
 from layerwise.states import Layered
 from layerwise.wording import Message
 
@@ -255,12 +256,17 @@ def text_numbers(dataset: Layered, docs: I64) -> list[I64]:
 def texts_of(dataset: Layered, docs: I64) -> list[list[Hashable]]:
     """Return the text of each row, once for each text of a pair; without stored texts, its number."""
     text_of_doc: dict[int, Any] = {}
+    second_begins: dict[int, int] = {}
     for part in dataset.parts():
         texts = part.texts
         numbers = texts["doc"].to_pylist()
-        text_of_doc.update(
-            zip(numbers, texts["text"].to_pylist() if "text" in texts.column_names else numbers, strict=True)
-        )
+        has_texts = "text" in texts.column_names
+        text_of_doc.update(zip(numbers, texts["text"].to_pylist() if has_texts else numbers, strict=True))
+        if has_texts and PAIR_START in texts.column_names:
+            second_begins.update(zip(numbers, texts[PAIR_START].to_pylist(), strict=True))
+    if second_begins:
+        both = [(text_of_doc[int(doc)], second_begins[int(doc)]) for doc in docs]
+        return [[text[: begin - 1] for text, begin in both], [text[begin:] for text, begin in both]]
     docs_of_parts = [docs, docs + 1] if is_paired(dataset) else [docs]
     return [[text_of_doc[int(doc)] for doc in part_docs] for part_docs in docs_of_parts]
 

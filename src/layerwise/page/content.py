@@ -13,6 +13,7 @@ from layerwise.geometry import neighbours
 from layerwise.geometry.projection import project
 from layerwise.geometry.sample import Sample
 from layerwise.labels.spelling import class_of_each
+from layerwise.schema import PAIR_START
 from layerwise.store import LayerDataset
 from layerwise.wording import Message, messages_json
 
@@ -170,7 +171,9 @@ def texts_of(sample: Sample) -> dict[str, Any]:
     clipped: list[int] = []
     texts = list(_clip(sample.index["text"].to_pylist(), clipped))
     located = "start" in sample.index.column_names and not sample.index["start"].null_count
-    if not located or "text" not in sample.texts.column_names:
+    # Of two texts that are encoded together, offsets count in the one that the row is of.
+    of_pairs = PAIR_START in sample.texts.column_names
+    if not located or of_pairs or "text" not in sample.texts.column_names:
         return {**empty, "texts": texts, "clipped": clipped}
     whole = {
         "docs": sample.texts["doc"].to_numpy().astype(np.uint32),

@@ -13,10 +13,11 @@ import numpy as np
 
 from layerwise._util.progress import SILENT, Tracker
 from layerwise._util.threads import choose
+from layerwise.arguments import argument
 from layerwise.encode.computing import computing
 from layerwise.errors import LayerwiseError, RequestError
 from layerwise.extraction.stored_model import load_stored_model, stored_request
-from layerwise.extraction.stored_texts import has_texts, places, stored_example
+from layerwise.extraction.stored_texts import has_texts, neighbours, places
 from layerwise.geometry.token_paths import moves
 from layerwise.layers import along_depth
 from layerwise.page.content import fixed, hundredths
@@ -76,6 +77,12 @@ def tokens_of(
         if attention or requested:
             raise RequestError("tokens and attention need a dataset on disk, and these are rows in memory")
         return [], Message("note.tokens.memory")
+    settings = dataset.manifest.settings
+    if attention and (settings.context is not None or settings.reading.joint):
+        raise RequestError(
+            f"attention maps are those of a single text by itself, and these texts were encoded with others; leave "
+            f"{argument('attention', True)} out"
+        )
     unknown = [doc for doc in docs if not 0 <= doc < dataset.text_count]
     if unknown:
         raise RequestError(f"there is no text {unknown[0]}; texts are 0 to {dataset.text_count - 1}")
@@ -113,8 +120,9 @@ def _text_entry(
         layers = along_depth(part.layers)
         stack = np.stack([part.layer(name, rows=rows[:MOST]) for name in layers])
         return _token_entry(doc, text, layers, stack, part.index.take(rows), len(rows)) | _cut_off(part, row)
-    example = stored_example(part, row)
-    states = _as_tokens(encoder, dataset, example)
+    texts, place = neighbours(part, row)
+    example = texts[place]
+    states = _as_tokens(encoder, dataset, texts, place)
     stack = np.stack([states.layer(name, rows=slice(0, MOST)) for name in states.layers])
     entry = _token_entry(doc, text, states.layers, stack, states.index, states.rows) | _cut_off(part, row)
     names = encoder.tokenizer.names(states.index["token_id"].to_pylist()[:MOST])
@@ -131,9 +139,10 @@ def _text_entry(
     return entry
 
 
-def _as_tokens(encoder: Encoder, dataset: LayerDataset, example: Example) -> Any:
+def _as_tokens(encoder: Encoder, dataset: LayerDataset, texts: Sequence[Example], place: int) -> Any:
     request = stored_request(encoder, dataset.manifest.settings, list(along_depth(dataset.layers)))
-    return encoder.states([example], replace(request, level="token", pool=None, special_tokens=True))
+    request = replace(request, level="token", pool=None, special_tokens=True)
+    return encoder.states(texts, request, only=[place])
 
 
 def _cut_off(part: LayerDataset, row: int) -> dict[str, int]:

@@ -8,10 +8,11 @@ from typing import Any
 
 from layerwise.arguments import argument
 from layerwise.errors import RequestError, SourceError
-from layerwise.example import Example
+from layerwise.example import DOCUMENT, PART, Example
 from layerwise.read.arrow import ArrowReader
 from layerwise.read.conll import ConllReader
-from layerwise.read.example_builder import PART, ExampleBuilder
+from layerwise.read.documents import documents
+from layerwise.read.example_builder import ExampleBuilder
 from layerwise.read.fasta import FastaReader
 from layerwise.read.file import File
 from layerwise.read.files import find_files, source_names
@@ -163,14 +164,15 @@ class Corpus:
         text = self._reader.options.text
         if self._reader.options.join is not None and isinstance(text, tuple):
             return ",".join(text)  # a list would be a pair
-        return self._reader.texts if self.paired else text
+        return self._reader.texts if self.paired or self.joint else text
 
     @property
     def further_options(self) -> dict[str, Any]:
         """The options with which these texts are read, of those that most sources don't need."""
         options = self._reader.options
-        names = ("separator", "na", "sentence_id", "join", "classes")
-        return {name: getattr(options, name) for name in names if getattr(options, name) not in (None, ())}
+        names = ("separator", "na", "sentence_id", "join", "classes", "pair_encoding")
+        used = {name: getattr(options, name) for name in names if getattr(options, name) not in (None, ())}
+        return used if options.document_column is None else {**used, "document": options.document_column}
 
     @property
     def word_split(self) -> str | None:
@@ -181,14 +183,20 @@ class Corpus:
     def kept(self) -> tuple[str, ...]:
         """The carried columns that are stored without texts too, since they hold nothing of their contents.
 
-        Without the column `part` the two texts of a pair can't be distinguished.
+        Without the column `part` the two texts of a pair can't be distinguished. A document that is named is an id.
         """
-        return (*self._reader.kept, *((PART,) if self.paired else ()))
+        document = (DOCUMENT,) if self._reader.options.document_column is not None else ()
+        return (*self._reader.kept, *document, *((PART,) if self.paired or self.joint else ()))
 
     @property
     def paired(self) -> bool:
         """Whether every record gives two texts (final once a record was read)."""
         return self._reader.paired
+
+    @property
+    def joint(self) -> bool:
+        """Whether the two texts of every record are one example (final as `paired`)."""
+        return self._reader.joint
 
     @property
     def fraction(self) -> float | None:
@@ -224,6 +232,11 @@ class Corpus:
         return {**dict.fromkeys(reader.texts, "text"), **roles}
 
     @property
+    def document(self) -> str | None:
+        """The column that is carried as `document`, if it is named."""
+        return self._reader.options.document
+
+    @property
     def has_ids(self) -> bool:
         """Whether a column holds the user's own ids, named by the option or called `id`; of JSON lines as `columns`."""
         is_of_words = self.format == "conll"  # the column `id` of CoNLL-U numbers words
@@ -238,7 +251,10 @@ class Corpus:
         return chain.from_iterable(self.records())
 
     def records(self) -> Iterator[tuple[Example, ...]]:
-        """Start a pass; yield the texts of each record together: one text, or the two of a pair."""
+        """Start a pass; yield the texts of each record together: one text, or the two of a pair.
+
+        Where texts are needed in their documents, all of each document are yielded together.
+        """
         # Not a generator itself: a pass starts with this call, and not when its first record is read.
         self.skipped = []
         self._finished = self._count = 0
@@ -249,8 +265,19 @@ class Corpus:
         return self._records_without_marks()
 
     def _records_without_marks(self) -> Iterator[tuple[Example, ...]]:
+        options = self._reader.options
+        records = self._records()
+        if options.need is not None:
+            column = str(options.document_column)
+            records = documents(records, column, options.need, self._tell_alone)
         with self._errors_without_marks():
-            yield from self._records()
+            yield from records
+
+    def _tell_alone(self, count: int) -> None:
+        column = repr(self._reader.options.document_column)
+        notice = Message("note.read.alone", n=count, column=column)
+        if notice not in self.notices:  # of an earlier pass
+            self.notices.append(notice)
 
     def _records(self) -> Iterator[tuple[Example, ...]]:
         for number, file in enumerate(self._files, 1):

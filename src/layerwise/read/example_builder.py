@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from layerwise.arguments import argument
 from layerwise.errors import SourceError
-from layerwise.example import DOCUMENT, Example, clean
+from layerwise.example import DOCUMENT, PART, Example, clean, joint_example
 from layerwise.read.column_types import ColumnTypes
 from layerwise.read.file import File
 from layerwise.read.reader import Reader
@@ -15,9 +16,9 @@ from layerwise.read.sentences import is_missing
 from layerwise.wording import Message
 
 _OF_TEXTS = ("doc", "id", "source", "line", "text", "words", "tokens", "unknown", "windows", "truncated")
+_OF_PAIRS_AND_CONTEXT = ("pair_start", "context_before", "context_after")
 _OF_ROWS = ("start", "end", "token_id", "word", "special", "dropped")
-RESERVED = (*_OF_TEXTS, *_OF_ROWS)
-PART = "part"
+RESERVED = (*_OF_TEXTS, *_OF_PAIRS_AND_CONTEXT, *_OF_ROWS)
 
 
 class ExampleBuilder:
@@ -56,6 +57,9 @@ class ExampleBuilder:
         texts = [" ".join(words)] if words is not None else self._texts(fields)
         id = self._id(fields)
         columns, word_columns = self._carry(fields, words)
+        if reader.joint:
+            example = joint_example(texts, [clean(column) for column in reader.texts])
+            return (replace(example, id=id, source=file.source, line=record.line, columns=columns),)
         parts = [{PART: clean(column)} for column in reader.texts] if reader.paired else [{}]
         return tuple(
             Example(text, words, id, file.source, record.line, part | columns, word_columns)
@@ -115,8 +119,9 @@ class ExampleBuilder:
     ) -> tuple[dict[str, Any], dict[str, tuple[Any, ...]]]:
         roles = self._reader.roles
         carried = {name: clean_all(value) for name, value in fields.items() if name not in roles}
-        if DOCUMENT in carried and (self._reader.word_per_row or self._reader.sentence_id):
-            carried[DOCUMENT] = _document(carried[DOCUMENT])
+        document = self._reader.options.document or DOCUMENT
+        if document in carried and (self._reader.word_per_row or self._reader.sentence_id):
+            carried[document] = _document(carried[document])
         count = None if words is None else len(words)
         levels = self._column_types.levels(carried, count)
         # Undecided columns (`None`) have no value in this record, so they are left out.
@@ -130,8 +135,10 @@ class ExampleBuilder:
 
     def _name(self, name: str) -> str:
         if name not in self._names:
-            reserved = name in RESERVED or (self._reader.paired and name == PART)
-            carried = f"source.{name}" if reserved else clean(name)
+            document = self._reader.options.document
+            reserved = name in RESERVED or (name == PART and (self._reader.paired or self._reader.joint))
+            reserved = document != name and (reserved or (document is not None and name == DOCUMENT))
+            carried = DOCUMENT if document == name else f"source.{name}" if reserved else clean(name)
             if carried in self._names.values():
                 raise SourceError(
                     f"two columns would be carried as {quoted(repr(carried))}; rename one of them"

@@ -8,12 +8,14 @@ from typing import Any
 from layerwise.arguments import argument
 from layerwise.choices import whole_number
 from layerwise.errors import RequestError
-from layerwise.example import clean
+from layerwise.example import DOCUMENT, clean
 from layerwise.options import ReadOptions, check_types
+from layerwise.read.documents import DocumentNeed, no_documents
 from layerwise.read.record import listed
 
 _WITH_HEADER = ("jsonl", "json", "parquet", "arrow", "hf", "python")
 _WITHOUT_COLUMNS = ("txt", "docs")
+_FOLDER = "folder"  # the column of the format docs
 _TABLES = ("csv", "tsv")
 
 
@@ -37,6 +39,9 @@ class ReaderOptions:
         join: the string between the texts of several columns, which it makes one text of; empty ones are left out.
         classes: the names of integer classes, in order. The column is the only one that holds them, or the one with
             a usual name; otherwise it is named before the first: `COL=a,b,c`.
+        document: the column of the documents that texts are part of; it is carried as `document`.
+        pair_encoding: `joint` where the two texts of a record become one example.
+        need: why the texts of a document are read together; `None` where each record is read by itself.
         quote: whether errors, and `skipped`, may quote the contents of the files.
     """
 
@@ -52,7 +57,15 @@ class ReaderOptions:
     sentence_id: str | None = None
     join: str | None = None
     classes: tuple[str, ...] | None = None
+    document: str | None = None
+    pair_encoding: str | None = None
+    need: DocumentNeed | None = None
     quote: bool = True
+
+    @property
+    def document_column(self) -> str | None:
+        """The column of documents where there is or must be one: the one that is named, or `document`."""
+        return self.document or (DOCUMENT if self.need is not None else None)
 
     @classmethod
     def of(
@@ -147,7 +160,7 @@ def check_options(options: ReaderOptions, format: str) -> None:
     Raises:
         RequestError: with the names of the options, and what to leave out.
     """
-    for name in ("text", "words", "id", "sentence_id"):
+    for name in ("text", "words", "id", "sentence_id", "document"):
         if getattr(options, name) == "":
             raise RequestError(f"{argument(name)} is empty; name a column, or leave it out")
     _check_columns(options, format)
@@ -155,6 +168,8 @@ def check_options(options: ReaderOptions, format: str) -> None:
         _check_join(options)
     elif isinstance(options.text, tuple):
         pair_names(options.text)
+    if options.pair_encoding == "joint":
+        _check_joint(options)
     if options.text and options.words:
         text = options.text if isinstance(options.text, str) else ",".join(options.text)
         raise RequestError(
@@ -181,6 +196,27 @@ def _check_join(options: ReaderOptions) -> None:
         )
 
 
+def _check_joint(options: ReaderOptions) -> None:
+    other = next(
+        (name for name in ("words", "join", "sentence_id") if getattr(options, name) is not None), None
+    )
+    if other is not None:
+        raise RequestError(
+            f"{argument('pair_encoding', 'joint')} is for the two texts of a record, and {argument(other)} makes another thing "
+            "of it; leave one of them out"
+        )
+    if options.text is None or (isinstance(options.text, str) and "," not in options.text):
+        raise not_two(options.text)
+
+
+def not_two(text: str | None) -> RequestError:
+    """Return the error that texts are to be encoded as pairs, and records have one text, in the column `text`."""
+    got = f"{argument('text', text)} is one column" if text else f"{argument('text')} isn't given"
+    return RequestError(
+        f"{argument('pair_encoding', 'joint')} needs the two columns of a pair, and {got}; name them in {argument('text', 'a,b')}"
+    )
+
+
 def _check_separator(separator: str | None) -> None:
     if separator is not None and (len(separator) != 1 or separator in '"\r\n'):
         raise RequestError(
@@ -201,7 +237,11 @@ def _check_columns(options: ReaderOptions, format: str) -> None:
         )
     names = ("text", "words", "id", "columns", "sentence_id", "join", "classes")
     used = [name for name in names if getattr(options, name) is not None]
+    if options.document is not None and not (format == "docs" and options.document == _FOLDER):
+        used.append("document")
     if format in _WITHOUT_COLUMNS:
+        if options.need is not None and options.document is None:
+            raise no_documents(options.need, f"format {format!r} has no column of documents")
         refused, why = used, "it has no columns"
     elif format in _WITH_HEADER:
         refused, why = [name for name in used if name == "columns"], "its columns have names already"

@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 
 from layerwise.arguments import argument
 from layerwise.errors import RequestError, SourceError
+from layerwise.example import DOCUMENT
 from layerwise.read.class_names import column_and_names, count_missing, holds_classes, is_label, named
+from layerwise.read.documents import no_documents
 from layerwise.read.file import File
-from layerwise.read.options import ReaderOptions, joined_names, pair_names
+from layerwise.read.options import ReaderOptions, joined_names, not_two, pair_names
 from layerwise.read.record import Columns, Record, Skipped, listed, quoted
 from layerwise.read.sentences import is_single, numbers_sentences, sentence_column, word_column
 from layerwise.wording import Message
@@ -87,7 +89,16 @@ class Reader(ABC):
 
     @property
     def paired(self) -> bool:
-        """Whether every record holds two texts."""
+        """Whether every record gives two texts."""
+        return self._has_two and self.options.pair_encoding != "joint"
+
+    @property
+    def joint(self) -> bool:
+        """Whether the two texts of every record are encoded together, as one."""
+        return self._has_two and self.options.pair_encoding == "joint"
+
+    @property
+    def _has_two(self) -> bool:
         return len(self.texts) == 2 and self.options.join is None
 
     @property
@@ -119,10 +130,13 @@ class Reader(ABC):
                 self.texts = joined_names(text.split(","))
             else:
                 self.texts = pair_names(text.split(","))
-                self.notices.append(
-                    Message("note.read.pair", option=argument("text", text), join=argument("join"))
-                )
+                if not self.joint:
+                    self.notices.append(
+                        Message("note.read.pair", option=argument("text", text), join=argument("join"))
+                    )
         self._settled = True
+        if self.options.pair_encoding == "joint" and not self.joint:
+            raise not_two(self.texts[0] if self.texts else None)
 
     def named(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Return the fields of a record with the names of classes in place of their numbers.
@@ -193,7 +207,7 @@ class Reader(ABC):
             advice = f"name one of them with {argument('id')}"
         elif column == self.words:
             advice = f"name a column of words with {argument('words')}"
-        elif self.paired:
+        elif self._has_two:
             advice = f"name the columns of the two texts with {argument('text')}, such as a,b"
         else:
             advice = f"name the column of the text with {argument('text')}, or a column of words with {argument('words')}"
@@ -262,6 +276,19 @@ class Reader(ABC):
         for column in self.roles:
             if column not in names:
                 raise SourceError(f"{file.label}: {self.missing(column, names)}")
+        document = self.options.document_column
+        if (
+            document is not None
+            and document not in names
+            and not (self.word_per_row and document == DOCUMENT)
+        ):
+            self._refuse_no_document(file, document, names)
+
+    def _refuse_no_document(self, file: File, document: str, names: Sequence[str]) -> None:
+        what = f"{file.label} has no column {document!r}, only {quoted(listed(names))}"
+        if self.options.need is not None:
+            raise no_documents(self.options.need, what)
+        raise SourceError(f"{what}; name the column of documents in {argument('document')}")
 
     def _check_names(self, file: File, columns: Columns, first: Columns) -> None:
         missing_names = [name for name in first.names if name in first.required and name not in columns.names]

@@ -25,6 +25,9 @@ _TYPES = {
     "windows": pa.int32(),
     "truncated": pa.int32(),
     "special_only": pa.bool_(),
+    "context_before": pa.int32(),
+    "context_after": pa.int32(),
+    "pair_start": pa.int32(),
 }
 _EVERYWHERE = ("doc", "special", "tokens", "unknown", "windows", "truncated")
 _OF_ROWS = {

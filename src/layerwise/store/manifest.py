@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Self
 from layerwise._util import json_checks
 from layerwise._util.guarded import BLOCKS, WIDTH
 from layerwise._util.paths import faults, reason
-from layerwise.choices import DTYPES, LEVELS, LONG, POOLS, PRECISIONS, WORD_SPLITS
+from layerwise.choices import DTYPES, LEVELS, LONG, PAIR_ENCODINGS, POOLS, PRECISIONS, WORD_SPLITS
 from layerwise.errors import DatasetError
 from layerwise.layers import is_layer_of, site
 from layerwise.store.json_object import JsonObject, as_json
@@ -30,6 +30,10 @@ from layerwise.store.records import (
 )
 from layerwise.tolerance import measured_tolerance
 from layerwise.wording import Message, messages_json, said_again
+
+
+def _is_context(value: Any) -> bool:
+    return json_checks.list_of(json_checks.whole())(value) and len(value) == 2 and sum(value) > 0
 
 
 def _distinct(value: Any) -> bool:
@@ -122,11 +126,18 @@ class Reading(JsonObject):
     sentence_id: str | None = None
     join: str | None = None
     classes: tuple[str, ...] | None = None
+    document: str | None = None
+    pair_encoding: Annotated[str, json_checks.one_of(PAIR_ENCODINGS)] | None = None
 
     @property
     def paired(self) -> bool:
-        """Whether the texts are pairs."""
-        return isinstance(self.text, tuple)
+        """Whether the texts are pairs, each encoded alone."""
+        return isinstance(self.text, tuple) and self.pair_encoding is None
+
+    @property
+    def joint(self) -> bool:
+        """Whether each text is a pair that is encoded together."""
+        return isinstance(self.text, tuple) and self.pair_encoding == "joint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +167,10 @@ class MergedDataset(JsonObject):
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSettings(JsonObject):
-    """The settings that an encoder and its request determine; those of a prompt only where there is one."""
+    """The settings that an encoder and its request determine; those of a prompt or a context only where there is one.
+
+    `context` is the largest number of tokens of neighbours before and after each text.
+    """
 
     model: ModelHashes
     layers: Layers
@@ -175,6 +189,7 @@ class EncoderSettings(JsonObject):
     prompt_tokens: int | None = None
     include_prompt: bool | None = None
     word_split: Annotated[str, json_checks.one_of(WORD_SPLITS)] | None = None
+    context: Annotated[tuple[int, ...], _is_context] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,6 +73,8 @@ class Counts(JsonObject):
     dropped_words: int
     lost_words: int
     special_only_texts: int
+    context_tokens: int | None = None
+    cut_contexts: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,14 +257,19 @@ def totals_of(records: Sequence[ShardRecord]) -> Totals:
     Raises:
         DatasetError: a sum that is too large.
     """
-    counts = [item.name for item in fields(Counts) if item.name != "others"]
+    counts = [
+        item.name
+        for item in fields(Counts)
+        if item.name != "others"
+        and (item.default is not None or any(getattr(r.counts, item.name) is not None for r in records))
+    ]
     sums = dict.fromkeys(("texts", "rows", "bytes", *counts), 0)
     for record in records:
         sums["texts"] += record.texts
         sums["rows"] += record.rows
         sums["bytes"] += record.files.bytes
         for name in counts:
-            sums[name] += getattr(record.counts, name)
+            sums[name] += getattr(record.counts, name) or 0
         for name, total in sums.items():
             if total > json_checks.MOST:
                 raise _damaged_record(record, f"{name} comes to {total:.3g} in all")

@@ -30,7 +30,7 @@ from layerwise.store.records import ShardRecord, shard_record
 _END = "*-of-*.end.json"
 _SHARD = rf"(\d+)\.(?:{'|'.join(map(re.escape, KINDS.values()))}|json)"
 _OF_SHARD = re.compile(rf"{_SHARD}|\.{_SHARD}(?:\.[0-9a-f]{{8}})?\.part")
-_DECISIVE = ("model", "precision", "prompt")
+_DECISIVE = ("model", "precision", "prompt", "context")
 _ORIGINS = ("merged", "derived")  # settings that say of which datasets a dataset was made
 _FILES = {"shards", "work", ".lock", "manifest.json", "manifest.json.sha256", "run.json"}
 
