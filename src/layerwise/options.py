@@ -445,7 +445,27 @@ class TrainOptions(_Checked):
         metavar="N",
         kind="count",
     )
-    seed: int = option(0, "seed of all random choices", metavar="N", kind="count")
+    private: float | None = option(
+        None,
+        "train with differential privacy: the largest ε by which the head may give away that a text was replaced; needs "
+        "--delta (classify, linear heads on a fixed mix)",
+        metavar="EPSILON",
+        kind="number",
+    )
+    delta: float | None = option(
+        None,
+        "with --private: δ, the probability that the bound of ε fails; take it far below 1 / texts",
+        metavar="D",
+        kind="number",
+    )
+    public: Any = option(
+        None,
+        "with --private: dataset of public texts, whose means and deviations standardise the private rows, and whose labels "
+        "name the classes (default: rows as they are)",
+        metavar="DATASET",
+        kind="path",
+    )
+    seed: int | None = option(None, "seed of all random choices (default: 0)", metavar="N", kind="count")
 
 
 @dataclass(frozen=True, kw_only=True)
