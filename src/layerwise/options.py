@@ -555,9 +555,16 @@ class AnalyzeOptions:
     measure: Sequence[str] | None = option(
         None,
         "compute only this measure, or those with this word in their names, such as retrieval or cka; repeat the flag for "
-        "several (default: all)",
+        "several (default: all but leakage)",
         metavar="NAME",
         kind="repeated",
+    )
+    source: Any = option(
+        None,
+        "for leakage: the texts that DATASET was made from, if it stores none; they are read anew, and nothing of them is "
+        "stored",
+        metavar="SOURCE",
+        kind="path",
     )
     intervals: str = option(
         "quick",

@@ -122,7 +122,7 @@ def verify_dataset(
     why = _not_comparable(dataset, source, docs, sample)
     if why is not None:
         return _uncompared(problems, why)
-    examples = _from_source(dataset, source, docs) if source is not None else {}
+    examples = examples_of(dataset, source, docs) if source is not None else {}
     comparing.named("loading the model")
     with computing(threads):
         encoder = load_stored_model(
@@ -239,9 +239,14 @@ def _sample(texts: int, sample: int, seed: int) -> list[int]:
     return sorted(random.Random(seed).sample(range(texts), min(sample, texts)))
 
 
-def _from_source(
+def examples_of(
     dataset: LayerDataset, source: str | Path | Sequence[str | Path], docs: Sequence[int]
 ) -> dict[int, Example]:
+    """Return some texts of a dataset by their numbers, read anew from its source.
+
+    Raises:
+        DatasetError: the source has fewer texts than the dataset.
+    """
     manifest, shards = dataset.manifest, iter(dataset.shards)
     entries = manifest.sources
     examples: dict[int, Example] = {}

@@ -10,6 +10,7 @@ The noise comes from the random source of the operating system: whoever could gu
 
 import os
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.special import ndtri
@@ -121,7 +122,7 @@ def _blocks(counts: I64, size: int) -> list[slice]:
     """Return slices of units whose rows hold about `_BLOCK` numbers of gradients, at least one unit each."""
     numbers = np.cumsum(counts) * size // _BLOCK
     edges = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(counts)]
-    return [slice(begin, end) for begin, end in zip(edges, edges[1:], strict=False) if begin < end]
+    return [slice(begin, end) for begin, end in pairwise(edges) if begin < end]
 
 
 def _shrink(lengths: F64, clip: float) -> F64:
