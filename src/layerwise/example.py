@@ -17,7 +17,8 @@ class Example:
 
     `text` never holds a lone surrogate. `words` is `None` for raw text; for pre-split input it holds the
     words and `text` is the words joined by one space. `columns` are the carried columns with one value for the
-    text; `word_columns` hold one value per word (pre-split input only).
+    text; `word_columns` hold one value per word (pre-split input only). `redacted` are the kinds of the spans that were
+    replaced in the text.
     """
 
     text: str
@@ -27,6 +28,7 @@ class Example:
     line: int | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
     word_columns: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    redacted: tuple[str, ...] = ()
 
     @property
     def where(self) -> str:

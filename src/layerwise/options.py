@@ -344,6 +344,13 @@ class ExtractOptions(ReadOptions, EncodeOptions, LoadOptions, ModelOptions):
     keep: Sequence[str] = option(
         (), "with --no-text: columns of strings to store anyway", metavar="COL", kind="several"
     )
+    redact: Any = option(
+        None,
+        "replace personal data by its kind, such as [PERSON], before the model sees it; what finds it: presidio, "
+        "presidio:MODEL (of spaCy, or blank), a file of spans, a head for tags, or a token-classification model (its folder)",
+        metavar="HOW",
+        kind="path",
+    )
     shard_texts: int | None = option(
         None,
         "number of texts per shard, a part of the dataset on disk (default: 2048)",

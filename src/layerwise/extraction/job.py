@@ -26,6 +26,7 @@ from layerwise.options import EncodeOptions, ExtractOptions, LoadOptions, ReadOp
 from layerwise.parallel.executor import Executor, Report
 from layerwise.read import open_corpus
 from layerwise.read.corpus import Corpus
+from layerwise.read.redaction import Redactor, redact_records
 from layerwise.read.shards import CHARACTERS, TEXTS, shards
 from layerwise.schema import Carried, Coverage, carried_columns, texts_table
 from layerwise.store import DatasetWriter, disk
@@ -34,6 +35,7 @@ from layerwise.store.manifest import (
     Description,
     Manifest,
     Reading,
+    RedactEntry,
     Settings,
     ShardRule,
     read_manifest,
@@ -50,6 +52,7 @@ class SourceSettings:
     no_text: bool
     keep: tuple[str, ...]
     shard: ShardRule
+    redact: RedactEntry | None = None
 
 
 def prepare(
@@ -57,17 +60,25 @@ def prepare(
     out: str | Path,
     options: ExtractOptions,
     *,
+    redactor: Redactor | None = None,
     together: bool = False,
     append: bool = False,
 ) -> Job:
-    """Check everything that doesn't need the model, read the texts of the first shard, and return the job."""
+    """Check everything that doesn't need the model, read the texts of the first shard, and return the job.
+
+    With a redactor only redacted texts are passed on.
+    """
     choices.one_of("level", options.level, ("token", "word", "text"))
     choices.fit_pool(options.level, options.pool)
     choices.one_of("dtype", options.dtype, choices.DTYPES)
     corpus = open_corpus(source, quote=not options.no_text, **part(options, ReadOptions))
     texts = options.shard_texts if options.shard_texts is not None else TEXTS
     rule = ShardRule(texts=texts, characters=CHARACTERS[options.level])
-    records = corpus.records()
+    records: Iterator[Sequence[Example]] = corpus.records()
+    redact = None
+    if redactor is not None:
+        records = redact_records(corpus, corpus.records(), redactor)
+        redact = RedactEntry.from_json(redactor.facts.to_json())
     read: list[Sequence[Example]] = []
     first = next(shards(_noting(records, read), rule.texts, rule.characters))
     _check_keep(options.keep, options.no_text, first)
@@ -80,7 +91,7 @@ def prepare(
         encoding=codecs.lookup(options.encoding).name,
         **corpus.further_options,
     )
-    settings = SourceSettings(reading, options.no_text, tuple(sorted(options.keep)), rule)
+    settings = SourceSettings(reading, options.no_text, tuple(sorted(options.keep)), rule, redact)
     recipe = ShardRecipe(
         place(out),
         options.model,
@@ -130,6 +141,22 @@ def _request(options: ExtractOptions, word_split: str | None, extended: Path | N
         if manifest is not None:
             request["prompt"] = manifest.settings.prompt or ""
     return request
+
+
+def redaction_of(options: ExtractOptions, out: str | Path, *, append: bool) -> Any:
+    """Return by what the texts of a source are redacted: what the options say, or else as in the dataset that they are added to.
+
+    Raises:
+        RequestError: the dataset was redacted by a file of spans, which has none of the new texts.
+    """
+    earlier = _earlier(place(out)) if append and options.redact is None else None
+    entry = None if earlier is None else earlier.settings.redact
+    if entry is not None and entry.how is None:
+        raise RequestError(
+            f"the texts of {out} were redacted by a file of spans, so those of the new texts are needed too; give their file in "
+            f"{argument('redact')}"
+        )
+    return options.redact if entry is None else entry.how
 
 
 def _frozen(names: str | Sequence[str] | None) -> str | tuple[str, ...] | None:
@@ -261,7 +288,16 @@ class Job:
             if _is_of(share, number) and not self._is_committed(writer, number, examples):
                 if number >= writer.base > 0:
                     self._check_fits(examples, writer.base)
-                yield Task(number, first_doc, examples, self._carried, before, behind, measured=number == 0)
+                yield Task(
+                    number,
+                    first_doc,
+                    examples,
+                    self._carried,
+                    before,
+                    behind,
+                    measured=number == 0,
+                    redacted=self._settings.redact is not None,
+                )
             elif behind is not None:
                 self._passed += behind - before
                 track.skip(behind - before)

@@ -117,6 +117,7 @@ _TOP: json_checks.Schema = {
         "prompt": optional(text),
         "word_split": optional(one_of(WORD_SPLITS)),
         "words_pool": nullable(one_of(POOLS)),
+        "redact": optional(object_of({"kind": text, "how": optional(text), "sha256": optional(sha256)})),
     },
     "tensors": {"bytes": whole(0, _LONGEST), "sha256": sha256},
     "training": lambda value: (
