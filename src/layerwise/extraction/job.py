@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import itertools
+import shlex
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ from layerwise.store.manifest import (
 )
 from layerwise.store.staging import ShareEnd
 from layerwise.store.tables import join_schemas, joint_schema, read_table
+from layerwise.wording import Message
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,9 @@ def prepare(
     corpus = open_corpus(source, quote=not options.no_text, **part(options, ReadOptions))
     texts = options.shard_texts if options.shard_texts is not None else TEXTS
     rule = ShardRule(texts=texts, characters=CHARACTERS[options.level])
+    if options.no_text and options.level in ("token", "word"):
+        command = f"layerwise analyze {shlex.quote(str(out))} --measure leakage --source SOURCE"
+        corpus.notices.append(Message("note.no.text.leaks", command=command))
     records: Iterator[Sequence[Example]] = corpus.records()
     redact = None
     if redactor is not None:

@@ -85,7 +85,7 @@ SCRIPTS = (
         "layers",
         "chosen",
     ),
-    *("panel", "header", "probe", "learned", "matrix", "compare", "geometry", "tokens", "attention", "main"),
+    *("panel", "header", "probe", "learned", "matrix", "compare", "leakage", "geometry", "tokens", "attention", "main"),
 )
 
 
