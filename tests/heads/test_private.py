@@ -13,7 +13,7 @@ from layerwise.cli.main import main
 from layerwise.errors import RequestError
 from layerwise.heads import private_loop
 from layerwise.heads.accounting import noise_multiplier
-from layerwise.heads.private import find_units
+from layerwise.heads.private_units import find_units
 from layerwise.mixes import layer_stats
 
 WORDS = ["good", "fine", "film", "plot", "cast", "music", "scene", "end"]

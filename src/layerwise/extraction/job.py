@@ -77,13 +77,8 @@ def prepare(
     texts = options.shard_texts if options.shard_texts is not None else TEXTS
     rule = ShardRule(texts=texts, characters=CHARACTERS[options.level])
     if options.no_text and options.level in ("token", "word"):
-        command = f"layerwise analyze {shlex.quote(str(out))} --measure leakage --source SOURCE"
-        corpus.notices.append(Message("note.no.text.leaks", command=command))
-    records: Iterator[Sequence[Example]] = corpus.records()
-    redact = None
-    if redactor is not None:
-        records = redact_records(corpus, corpus.records(), redactor)
-        redact = RedactEntry.from_json(redactor.facts.to_json())
+        corpus.notices.append(_leak_notice(out))
+    records = corpus.records() if redactor is None else redact_records(corpus, corpus.records(), redactor)
     read: list[Sequence[Example]] = []
     first = next(shards(_noting(records, read), rule.texts, rule.characters))
     _check_keep(options.keep, options.no_text, first)
@@ -96,7 +91,9 @@ def prepare(
         encoding=codecs.lookup(options.encoding).name,
         **corpus.further_options,
     )
-    settings = SourceSettings(reading, options.no_text, tuple(sorted(options.keep)), rule, redact)
+    settings = SourceSettings(
+        reading, options.no_text, tuple(sorted(options.keep)), rule, _redact_entry(redactor)
+    )
     recipe = ShardRecipe(
         place(out),
         options.model,
@@ -146,6 +143,16 @@ def _request(options: ExtractOptions, word_split: str | None, extended: Path | N
         if manifest is not None:
             request["prompt"] = manifest.settings.prompt or ""
     return request
+
+
+def _redact_entry(redactor: Redactor | None) -> RedactEntry | None:
+    return None if redactor is None else RedactEntry.from_json(redactor.facts.to_json())
+
+
+def _leak_notice(out: str | Path) -> Message:
+    """Return the notice that vectors give texts away, with the command that measures it."""
+    command = f"layerwise analyze {shlex.quote(str(out))} --measure leakage --source SOURCE"
+    return Message("note.no.text.leaks", command=command)
 
 
 def redaction_of(options: ExtractOptions, out: str | Path, *, append: bool) -> Any:

@@ -85,7 +85,19 @@ SCRIPTS = (
         "layers",
         "chosen",
     ),
-    *("panel", "header", "probe", "learned", "matrix", "compare", "leakage", "geometry", "tokens", "attention", "main"),
+    *(
+        "panel",
+        "header",
+        "probe",
+        "learned",
+        "matrix",
+        "compare",
+        "leakage",
+        "geometry",
+        "tokens",
+        "attention",
+        "main",
+    ),
 )
 
 

@@ -4,37 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from layerwise._util.progress import Tracker
-from layerwise.arguments import argument
 from layerwise.array_types import F32, F64, I64
 from layerwise.columns import column_values, is_present
 from layerwise.errors import RequestError
 from layerwise.geometry.analysis import Measured
 from layerwise.geometry.attacks import (
-    TokenSets,
-    centred_table,
     clustered_interval,
     guessed_classes,
     recovered,
     trained_queries,
 )
 from layerwise.geometry.sample import Sample
+from layerwise.geometry.token_truth import Attacker, AttackerOf, Truth
 from layerwise.wording import Message
 
 PREFIX = "leakage"
 ATTRIBUTE = f"{PREFIX}_attribute:"
 TOKENS = (f"{PREFIX}_tokens_untrained", f"{PREFIX}_tokens_trained", f"{PREFIX}_tokens_unseen")
 WORDS = f"{PREFIX}_words"
-_COMMON = 0.05  # a token of a larger share of the texts is no content word
 _CLASSES, _TEXTS_PER_CLASS = 20, 5  # columns with more values, or fewer texts for a value, aren't attributes
 _FOLDS = 5
 _OURS = (
@@ -55,25 +48,6 @@ _OURS = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Attacker:
-    """What an attacker knows, and the truth that the attack is scored against.
-
-    Attributes:
-        table: the embeddings of all tokens, float32 (V, d); it is overwritten.
-        tokens: an index of level token of the sampled texts: `doc`, `token_id`, `word`, `special`.
-        special: the numbers of special tokens.
-    """
-
-    table: F32
-    tokens: pa.Table
-    special: I64
-
-
-AttackerOf = Callable[[I64], tuple[F32, pa.Table, I64]]
-"""Gives the fields of an `Attacker` for texts by their numbers, ascending; called only if a measure needs one."""
-
-
 class Leakage:
     """The attacks on the layers of a sample."""
 
@@ -84,7 +58,7 @@ class Leakage:
         fitted = np.random.default_rng(seed).permutation(texts)[: len(texts) // 2]
         self.fit = np.flatnonzero(np.isin(self.docs, fitted))
         self.test = np.flatnonzero(~np.isin(self.docs, fitted))
-        self._truth: _Truth | None = None
+        self._truth: Truth | None = None
         self._trained: dict[
             int, F64
         ] = {}  # shares of the test rows by the place of a layer, for two measures
@@ -131,11 +105,11 @@ class Leakage:
         return 2 <= len(counts) <= _CLASSES and min(counts.values()) >= _TEXTS_PER_CLASS
 
     @property
-    def truth(self) -> _Truth:
+    def truth(self) -> Truth:
         """The tokens of the rows, and the table; made once, at the first job that needs them."""
         if self._truth is None:
             assert self.attacker is not None
-            self._truth = _Truth.of(self.sample, Attacker(*self.attacker(np.unique(self.docs))), self.fit)
+            self._truth = Truth.of(self.sample, Attacker(*self.attacker(np.unique(self.docs))), self.fit)
         return self._truth
 
     def _token_job(self, name: str, track: Tracker) -> Measured:
@@ -153,7 +127,7 @@ class Leakage:
         unit = Message("unit.leakage.words" if name == WORDS else "unit.leakage.tokens")
         return _measured(results, unit, Message(f"source.{name}"), note, self._floor(name, truth))
 
-    def _attack(self, name: str, truth: _Truth, place: int) -> tuple[float, float, float]:
+    def _attack(self, name: str, truth: Truth, place: int) -> tuple[float, float, float]:
         layer = self.layers[place]
         if name == TOKENS[0]:
             if layer.shape[1] != truth.entries.shape[1]:
@@ -171,7 +145,7 @@ class Leakage:
             shares = np.where(truth.unseen, shares, np.nan)
         return _scored(shares, self.docs[self.test])
 
-    def _floor(self, name: str, truth: _Truth) -> float:
+    def _floor(self, name: str, truth: Truth) -> float:
         """Return what is right if the commonest tokens of the known texts are always guessed."""
         if name == TOKENS[2] or not len(self.fit) or not len(self.test):
             return 1 / len(truth.entries)
@@ -245,82 +219,3 @@ def _measured(
     if floor is not None:
         known = {"floor": np.full(len(values), floor), "floor_of": Message("note.floor.commonest")}
     return Measured(values, unit, source, low=low, high=high, note=note, **known)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Truth:
-    """The entries of the table, the tokens of each row, and what a map should give.
-
-    `sets` are all rows, `tested` the test rows; `unseen`, bool (test rows,), is true for those without a token of the known
-    texts; `goals` are float32 (n, d); `excluded` is never an answer.
-    """
-
-    entries: F32
-    sets: TokenSets
-    goals: F32
-    tested: TokenSets
-    unseen: NDArray[np.bool_]
-    excluded: I64 | None
-
-    @classmethod
-    def of(cls, sample: Sample, attacker: Attacker, fit: I64) -> _Truth:
-        sets = token_sets(sample, attacker.tokens)
-        excluded = None
-        if sample.level == "text":
-            common = _common(sets)
-            sets = sets.keep(~np.isin(sets.ids, common))
-            excluded = np.unique(np.concatenate([common, attacker.special]))
-        goals = _means(attacker.table, sets)
-        test = np.flatnonzero(~np.isin(np.arange(sample.rows), fit))
-        tested = sets.take(test)
-        seen = tested.row_of_id[np.isin(tested.ids, sets.take(fit).ids)]
-        unseen = ~np.isin(np.arange(len(test)), seen)
-        return cls(centred_table(attacker.table), sets, goals, tested, unseen, excluded)
-
-
-def _common(sets: TokenSets) -> I64:
-    """Return the tokens of more than one text in twenty, which are no content words."""
-    ids, counts = np.unique(sets.ids, return_counts=True)
-    return ids[counts > max(1.0, _COMMON * len(sets.counts))]
-
-
-def _means(table: F32, sets: TokenSets) -> F32:
-    """Return the mean entry of the tokens of each row, float32 (n, d); 0 for a row without any."""
-    sums = np.zeros((len(sets.counts), table.shape[1]), np.float32)
-    np.add.at(sums, sets.row_of_id, table[sets.ids])
-    means: F32 = sums / np.maximum(sets.counts, 1)[:, None].astype(np.float32)
-    return means
-
-
-def token_sets(sample: Sample, tokens: pa.Table) -> TokenSets:
-    """Return the tokens of each row of a sample, from an index of the tokens of its texts, without special ones.
-
-    Raises:
-        RequestError: the tokens don't fit the rows, since the texts aren't those of the dataset.
-    """
-    tokens = tokens.filter(pc.invert(tokens["special"]))
-    docs, ids = (tokens[name].to_numpy().astype(np.int64) for name in ("doc", "token_id"))
-    rows = np.arange(sample.rows)
-    if sample.level == "token":
-        fits = np.array_equal(docs, sample.docs)
-        stored = sample.index["token_id"].to_numpy() if "token_id" in sample.index.column_names else ids
-        if not fits or not np.array_equal(stored, ids):
-            raise _other_texts()
-        return TokenSets.of(rows, ids, sample.rows)
-    if sample.level == "text":
-        place = np.searchsorted(sample.docs, docs)
-        return TokenSets.of(place, ids, sample.rows)
-    words = sample.index["word"].to_numpy()
-    number = {pair: row for row, pair in enumerate(zip(sample.docs.tolist(), words.tolist(), strict=True))}
-    pairs = list(zip(docs.tolist(), tokens["word"].to_pylist(), strict=True))
-    place = np.array([number.get(pair, -1) for pair in pairs], np.int64)
-    if not np.isin(rows, place).all():
-        raise _other_texts()
-    return TokenSets.of(place[place >= 0], ids[place >= 0], sample.rows)
-
-
-def _other_texts() -> RequestError:
-    return RequestError(
-        "the texts have other tokens than the rows of the dataset, so they aren't those that it was made from; "
-        f"give these in {argument('source')}"
-    )

@@ -15,10 +15,11 @@ from layerwise.errors import RequestError
 from layerwise.geometry.analysis import Analysis, Measured
 from layerwise.geometry.chosen_measures import choose
 from layerwise.geometry.jobs import SampledLayers, retrieval_jobs
-from layerwise.geometry.leakage import AttackerOf, Leakage
+from layerwise.geometry.leakage import Leakage
 from layerwise.geometry.matching import same_rows
 from layerwise.geometry.row_info import rows_info
 from layerwise.geometry.sample import draw
+from layerwise.geometry.token_truth import AttackerOf
 from layerwise.states import Layered
 from layerwise.wording import Message, measure_name
 

@@ -19,7 +19,8 @@ from layerwise.heads.head import HeadData
 from layerwise.heads.held_out_intervals import few_units_notes
 from layerwise.heads.inputs import describe_model, describe_pairs, describe_rows
 from layerwise.heads.predict import Head
-from layerwise.heads.private import PrivateHead, check_private, train_private
+from layerwise.heads.private import PrivateHead, train_private
+from layerwise.heads.private_checks import check_private
 from layerwise.heads.solve import Hyperparameters, has_hidden, is_learned, loop_options
 from layerwise.heads.together import RESERVED
 from layerwise.labels.attached import with_labels
