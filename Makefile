@@ -42,7 +42,7 @@ bench-load: $(VENV)/.dev  ## measure commands beside processes that never sleep
 bench-scale: $(VENV)/.dev  ## measure time and memory as the corpus grows, ten thousand shards, two workers
 	$(BIN)/python benchmarks/scale.py
 
-results: $(VENV)/.dev  ## write the tables of docs/results.md, from ../shared/data
+results: $(VENV)/.dev  ## write the tables of docs/results.md and docs/privacy.md, from ../shared/data
 	$(BIN)/python benchmarks/stsb.py
 	$(BIN)/python benchmarks/tasks.py
 	$(BIN)/python benchmarks/site_tasks.py
@@ -50,6 +50,7 @@ results: $(VENV)/.dev  ## write the tables of docs/results.md, from ../shared/da
 	$(BIN)/python benchmarks/multitask.py
 	$(BIN)/python benchmarks/context.py
 	$(BIN)/python benchmarks/pairs.py
+	$(BIN)/python benchmarks/privacy.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

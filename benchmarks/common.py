@@ -163,21 +163,26 @@ def write_jsonl(path: Path, texts: Sequence[str]) -> Path:
 
 
 def put(
-    name: str, text: str, versions: Mapping[str, str], seed: int = 0, command: str = "make results"
+    name: str,
+    text: str,
+    versions: Mapping[str, str],
+    seed: int = 0,
+    command: str = "make results",
+    path: Path = _RESULTS,
 ) -> None:
-    """Put a text, with date, versions, seed, processor and command, between the marks of `name` in docs/results.md.
+    """Put a text, with date, versions, seed, processor and command, between the marks of `name` in a page of docs.
 
     What stands around them is written by hand.
     """
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    page = _RESULTS.read_text(encoding="utf-8")
+    page = path.read_text(encoding="utf-8")
     before, found, rest = page.partition(begin)
     _, closed, after = rest.partition(end)
     if not found or not closed:
-        raise SystemExit(f"{_RESULTS} lacks the lines {begin} and {end}, between which the text goes")
+        raise SystemExit(f"{path} lacks the lines {begin} and {end}, between which the text goes")
     made = f"{datetime.now(UTC):%Y-%m-%d}, " + ", ".join(f"{library} {v}" for library, v in versions.items())
     env = machine()
     made += f", seed {seed}, {env['processor']} ({env['vector instructions']}, {env['cores']} cores)"
     whole = f"{before}{begin}\n{text}\n\nMade {made}, by `{command}`.\n{end}{after}"
-    _RESULTS.write_text(whole, encoding="utf-8")
-    print(f"written to {_RESULTS.relative_to(ROOT)}")
+    path.write_text(whole, encoding="utf-8")
+    print(f"written to {path.relative_to(ROOT)}")

@@ -27,7 +27,8 @@ class Example:
     `text` never holds a lone surrogate. `words` is `None` for raw text; for pre-split input it holds the
     words and `text` is the words joined by one space. `columns` are the carried columns with one value for the
     text; `word_columns` hold one value per word (pre-split input only). `pair` is set where two texts are encoded
-    together: `text` is then both with a line end between them.
+    together: `text` is then both with a line end between them. `redacted` are the kinds of the spans that were replaced
+    in the text.
     """
 
     text: str
@@ -38,6 +39,7 @@ class Example:
     columns: Mapping[str, Any] = field(default_factory=dict)
     word_columns: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     pair: JointPair | None = None
+    redacted: tuple[str, ...] = ()
 
     @property
     def texts(self) -> tuple[str, ...]:

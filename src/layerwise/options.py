@@ -384,6 +384,13 @@ class ExtractOptions(ReadOptions, EncodeOptions, LoadOptions, ModelOptions):
     keep: Sequence[str] = option(
         (), "with --no-text: columns of strings to store anyway", metavar="COL", kind="several"
     )
+    redact: Any = option(
+        None,
+        "replace personal data by its kind, such as [PERSON], before the model sees it; what finds it: presidio, "
+        "presidio:MODEL (of spaCy, or blank), a file of spans, a head for tags, or a token-classification model (its folder)",
+        metavar="HOW",
+        kind="path",
+    )
     shard_texts: int | None = option(
         None,
         "number of texts per shard, a part of the dataset on disk (default: 2048)",
@@ -485,7 +492,27 @@ class TrainOptions(_Checked):
         metavar="N",
         kind="count",
     )
-    seed: int = option(0, "seed of all random choices", metavar="N", kind="count")
+    private: float | None = option(
+        None,
+        "train with differential privacy: the largest ε by which the head may give away that a text was replaced; needs "
+        "--delta (classify, linear heads on a fixed mix)",
+        metavar="EPSILON",
+        kind="number",
+    )
+    delta: float | None = option(
+        None,
+        "with --private: δ, the probability that the bound of ε fails; take it far below 1 / texts",
+        metavar="D",
+        kind="number",
+    )
+    public: Any = option(
+        None,
+        "with --private: dataset of public texts, whose means and deviations standardise the private rows, and whose labels "
+        "name the classes (default: rows as they are)",
+        metavar="DATASET",
+        kind="path",
+    )
+    seed: int | None = option(None, "seed of all random choices (default: 0)", metavar="N", kind="count")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -575,9 +602,16 @@ class AnalyzeOptions:
     measure: Sequence[str] | None = option(
         None,
         "compute only this measure, or those with this word in their names, such as retrieval or cka; repeat the flag for "
-        "several (default: all)",
+        "several (default: all but leakage)",
         metavar="NAME",
         kind="repeated",
+    )
+    source: Any = option(
+        None,
+        "for leakage: the texts that DATASET was made from, if it stores none; they are read anew, and nothing of them is "
+        "stored",
+        metavar="SOURCE",
+        kind="path",
     )
     intervals: str = option(
         "quick",

@@ -68,12 +68,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {"api", "server"},
 }
 SOLE_TENANTS = {
-    "transformers": {"encode/hf.py"},
+    "transformers": {"encode/hf.py", "encode/token_classifier.py"},
     "tokenizers": {"encode/hf.py"},
     "huggingface_hub": {"encode/checkpoint.py"},
     "filelock": {"store/locks.py", "_util/temporary.py"},
     "upath": {"_util/paths.py"},
     "ray": {"parallel/ray.py"},
+    "presidio_analyzer": {"read/presidio.py"},
+    "spacy": {"read/presidio.py"},
     "peft": {"encode/adapters.py"},
     "sentence_transformers": {"extraction/speed.py"},
     "flair": {"extraction/speed.py"},

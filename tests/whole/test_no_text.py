@@ -276,3 +276,24 @@ def test_without_the_option_bad_records_are_quoted(tmp_path: Path) -> None:
     path.write_text(json.dumps({"body": "a"}) + "\n")
     with pytest.raises(SourceError, match="there is no column 'text', only 'body'; name"):
         open_corpus(path)
+
+
+@pytest.mark.parametrize(("level", "warned"), [("token", True), ("word", True), ("text", False)])
+def test_what_the_vectors_still_give_away_is_told_once(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], level: str, warned: bool
+) -> None:
+    """On stderr and in the manifest, with the command that measures it."""
+    source, out = tmp_path / "rows.txt", tmp_path / "d.lw"
+    source.write_text("an old ship\n")
+    command = ["extract", str(source), "--out", str(out), "--model", model, "--level", level, "--quiet"]
+    assert main([*command, "--no-text"]) == 0
+    said = capsys.readouterr().err
+    measure = f"layerwise analyze {out} --measure leakage --source SOURCE"
+    assert said.count(measure) == int(warned)
+    assert sum(measure in notice for notice in lw.open_dataset(out).manifest.notices) == int(warned)
+    source.write_text("an old ship\nand another\n")
+    assert main([*command, "--no-text", "--append"]) == 0
+    assert capsys.readouterr().err.count(measure) == int(warned)
+    assert sum(measure in notice for notice in lw.open_dataset(out).manifest.notices) == int(warned)
+    assert main([*command[:-3], "--level", level, "--quiet", "--out", str(tmp_path / "with.lw")]) == 0
+    assert "measure leakage" not in capsys.readouterr().err

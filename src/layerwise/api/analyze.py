@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.silence import warned_once
 from layerwise._util.threads import limited
+from layerwise.extraction.attacker import table_and_tokens
 from layerwise.figures.result_figures import save_analysis_figures
 from layerwise.geometry.measure import analyze as measure_layers
 from layerwise.geometry.projection import project
@@ -40,6 +42,7 @@ def analyze(
     sides: str | None = None,
     max_rows: int = 2000,
     measure: Sequence[str] | None = None,
+    source: str | Path | Sequence[str | Path] | None = None,
     intervals: str = "quick",
     seed: int = 0,
     progress: Callback | None = None,
@@ -57,8 +60,10 @@ def analyze(
         pairs: a column whose equal values join two texts, for retrieval; `part` for a dataset of pairs.
         sides: with `pairs`, a column of two values, such as languages, that distinguishes the two texts.
         max_rows: the largest number of rows to use; whole texts are sampled.
-        measure: names of the measures to compute, or words of their names, such as `retrieval` or `cka`; all by
-            default.
+        measure: names of the measures to compute, or words of their names, such as `retrieval` or `cka`; all but
+            `leakage` by default, which also needs the model of the dataset (`docs/privacy.md`).
+        source: for leakage, the texts that the dataset was made from, if it stores none; they are read anew, and nothing of
+            them is stored.
         intervals: which 95% intervals to compute if rows are sampled: `quick`: all but those of svcca, pwcca and
             procrustes, which take longest; `all`; `none`.
         seed: seed of the sample.
@@ -100,6 +105,7 @@ def analyze(
             seed=seed,
             measures=measure,
             intervals=intervals,
+            attacker=partial(table_and_tokens, opened, source),
             track=measuring,
         )
         provenance = provenance_of(opened) | {"labels_from": attached.record}

@@ -13,13 +13,15 @@ from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.extraction.description import tell_unknown
 from layerwise.extraction.executors import start_executor
-from layerwise.extraction.job import prepare
+from layerwise.extraction.job import prepare, redaction_of
+from layerwise.heads.redactors import open_redactor
 from layerwise.layers import LayerSpec
 from layerwise.options import ExtractOptions
 from layerwise.store import LayerDataset, open_dataset
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
+    from layerwise.read.redaction import Redactor
 
 
 def extract(
@@ -63,6 +65,7 @@ def extract(
     document: str | None = None,
     no_text: bool = False,
     keep: Sequence[str] = (),
+    redact: str | Path | None = None,
     shard_texts: int | None = None,
     append: bool = False,
     workers: int | None = None,
@@ -94,6 +97,8 @@ def extract(
         separator, na, sentence_id, join, classes, document: see `read.ReaderOptions`.
         no_text: store no texts, words, token numbers or carried columns of strings.
         keep: with `no_text`, carried columns to store anyway.
+        redact: replace personal data by its kind, such as `[PERSON]`, before the model sees it (`docs/privacy.md`); what finds
+            it: `presidio`, a file of spans, a head for tags, or a token-classification model. Other columns stay as they are.
         shard_texts: texts per shard.
         append: add new shards to a finished dataset: the rest of a source that has grown, or all of another
             source. The dataset stays unchanged until they are complete. Prompt and context are those of the dataset.
@@ -147,6 +152,7 @@ def extract(
         document=document,
         no_text=no_text,
         keep=keep,
+        redact=redact,
         shard_texts=shard_texts,
     )
     if workers is not None:
@@ -155,7 +161,8 @@ def extract(
         choices.one_of("cluster", cluster, ("ray",))
     choose(threads)
     together = cluster is not None or (workers or 1) > 1
-    job = prepare(source, out, options, together=together, append=append)
+    redactor = _redactor(options, out, append=append)
+    job = prepare(source, out, options, redactor=redactor, together=together, append=append)
     with (
         tracking(progress) as track,
         start_executor(job.recipe, workers, cluster, threads, track) as executor,
@@ -199,6 +206,11 @@ def extract_share(
             f"{argument('worker_index', index)} doesn't fit {argument('num_workers', count)}; it must be 0 to {count - 1}"
         )
     choose(threads)
-    job = prepare(source, out, options)
+    job = prepare(source, out, options, redactor=_redactor(options, out, append=False))
     with tracking(progress) as track, start_executor(job.recipe, None, None, threads, track) as executor:
         return job.run_share(executor, track, share)
+
+
+def _redactor(options: ExtractOptions, out: str | Path, *, append: bool) -> Redactor | None:
+    how = redaction_of(options, out, append=append)
+    return None if how is None else open_redactor(how)

@@ -40,7 +40,10 @@ def train(
     epochs: int | None = None,
     patience: int | None = None,
     draws: int = 20,
-    seed: int = 0,
+    private: float | None = None,
+    delta: float | None = None,
+    public: LayerDataset | str | Path | None = None,
+    seed: int | None = None,
     progress: Callback | None = None,
     threads: int | None = None,
 ) -> Head:
@@ -74,7 +77,13 @@ def train(
         epochs, patience: the largest number of epochs of the gradient loop (200 by default), and the number of epochs
             without a lower held-out loss after which it stops (10 by default).
         draws: for `learned` mixes, the number of refits on resampled groups, for intervals of the weights.
-        seed: seed of the held-out rows, of initial weights and of batches.
+        private: ε: train with central differential privacy (`docs/privacy.md`): a linear classifier on a fixed mix, which
+            says little about whether one text, or the texts of one value of `groups`, were replaced. No row is held out or
+            scored.
+        delta: with `private`, δ, the probability that the bound of ε fails; far below 1 / texts.
+        public: with `private`, a dataset of public texts, whose means and deviations standardise the private rows, and whose
+            labels name the classes.
+        seed: seed of the held-out rows, of initial weights and of batches (0 by default); refused with `private`.
         progress: called with the progress; see `lw.Progress`.
         threads: number of threads to compute with; see `lw.extract`.
 
@@ -101,6 +110,9 @@ def train(
         patience=patience,
         layer_dropout=layer_dropout,
         draws=draws,
+        private=private,
+        delta=delta,
+        public=public,
         seed=seed,
     )
     with warned_once(), limited(threads), tracking(progress) as track:

@@ -19,6 +19,7 @@ EXAMPLES = """\
   layerwise analyze reviews.lw --label label --max-rows 5000 --out analysis
   layerwise analyze before.lw --against after.lw --measure against_linear_cka --out change
   layerwise analyze parallel.lw --pairs sentence --sides language --out retrieval
+  layerwise analyze secret.lw --measure leakage --source letters.jsonl --out leakage
 """
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from layerwise import api
 from layerwise.cli import flags, output
+from layerwise.cli.train_report import private_facts
 from layerwise.options import LoadOptions
 from layerwise.unknown import share_unknown
 
@@ -182,6 +183,8 @@ def _head(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         if task["classes"]:
             rows.append(("classes", f"{len(task['classes'])}: {', '.join(task['classes'])}"))
         rows += _scores(training.get("tasks", {}).get(task["name"], {}))
+    if training.get("private"):
+        rows.append(("private", private_facts(training["private"])))
     versions = facts.get("versions") or {}
     rows.append(("trained", facts.get("made")))
     rows.append(("versions", ", ".join(f"{name} {number}" for name, number in versions.items())))

@@ -8,6 +8,7 @@ trained together.
 
 import argparse
 import shlex
+from pathlib import Path
 from typing import Any
 
 from layerwise import api
@@ -27,6 +28,7 @@ EXAMPLES = """\
   layerwise train words.lw --task tag --label tag --mix 5 --head-type mlp --out ner.head --eval test.conll
   layerwise train pairs.lw --task regress --label score --mix learned:all --out similar.head
   layerwise train reviews.lw --task mood=classify:label --task stars=regress:stars --shared-hidden 64 --out two.head
+  layerwise train letters.lw --task classify --label topic --mix 4 --private 1 --delta 1e-6 --groups author --out topic.head
 """
 _OF_SOURCES = (StoredModelOptions, LoadOptions, ReadOptions)
 """The options of the texts that `--eval` names."""
@@ -84,9 +86,20 @@ def _check_sources(args: argparse.Namespace, named: TaskArguments) -> None:
         return
     labels = [(args.label, args.label)] if args.label else []
     labels += [(name, what.partition(":")[2]) for name, what in (named.tasks or {}).items()]
+    if args.private is not None:
+        _refuse_private_rows(args)
     api.evaluate.check_sources(
         args.dataset, args.eval, labels, ReadOptions(**flags.values(args, ReadOptions))
     )
+
+
+def _refuse_private_rows(args: argparse.Namespace) -> None:
+    """Raise RequestError if a private head is to be scored on the rows that it is trained on."""
+    for source in args.eval:
+        if Path(source).resolve() == Path(args.dataset).resolve():
+            raise RequestError(
+                f"--eval {source} is the private dataset, and a score on it would have to be charged to ε; give other texts"
+            )
 
 
 def _refuse_options_of_sources(args: argparse.Namespace) -> None:

@@ -9,6 +9,8 @@ from layerwise.cli.mix_report import mix_report
 
 def report(out: str, head: Any) -> list[str]:
     """Return the lines about a new head: a block per task, and for several tasks a table of scores alone and together."""
+    if "private" in head.training:
+        return _private(out, head)
     trainings = head.training["tasks"]
     blocks = [_task(task, trainings[task.name]) for task in head.task_heads]
     if len(head.task_heads) > 1:
@@ -16,6 +18,26 @@ def report(out: str, head: Any) -> list[str]:
     first, *others = blocks
     title = f"{out}: {len(head.task_heads)} task{'s' * (len(head.task_heads) > 1)}"
     return [title, *first, *(line for block in others for line in ("", *block))]
+
+
+def _private(out: str, head: Any) -> list[str]:
+    """Return the lines about a head that was trained with privacy; it has no scores."""
+    (task,) = head.task_heads
+    mix = output.visible(str(task.mix), 200)
+    return [
+        f"{out}: 1 task",
+        f"{output.visible(task.name)}: {task.task} on {mix}, private",
+        f"  {private_facts(head.training['private'])}",
+    ]
+
+
+def private_facts(record: dict[str, Any]) -> str:
+    """Return the guarantee of a private head, and how it was reached."""
+    return (
+        f"ε {record['epsilon']:g}, δ {record['delta']:g}, replacing one of {record['units']:,} {record['unit']}s; "
+        f"gradients clipped at {record['clip']:g}, {record['steps']} steps with noise {record['noise']:.3g}; "
+        f"standardised by {record['standardised_by']}, classes from {record['classes_from']}"
+    )
 
 
 def _task(task: Any, training: dict[str, Any]) -> list[str]:

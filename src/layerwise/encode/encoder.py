@@ -388,6 +388,10 @@ class Encoder:
             for shard, memory in zip(shards, memories, strict=True)
         ]
 
+    def token_table(self) -> F32:
+        """Return the embedding of every token of the vocabulary, float32 (vocabulary, width of the table), as a copy."""
+        return self._engine.token_table()
+
     def attention(
         self, text: str | Sequence[str], *, prompt: str | None = None, prompt_name: str | None = None
     ) -> F32:

@@ -21,7 +21,7 @@ from torch import nn
 from layerwise._util.locks import new_lock
 from layerwise._util.threads import computing
 from layerwise.arguments import argument
-from layerwise.array_types import I64
+from layerwise.array_types import F32, I64
 from layerwise.encode import forwards, hf, int8, linear, model_state
 from layerwise.encode.attention import NAME, NARROW, Runs, head_size
 from layerwise.encode.batches import Batch, LayerKey, LayerSets, Packing, Sequences, batches
@@ -107,6 +107,10 @@ class Engine:
                 )
             self.leaves = self.leaves and comparison.agrees_after_leaving(self, COMPUTED["int8"])
         self._is_stateful = self._was_changed
+
+    def token_table(self) -> F32:
+        """Return the embedding of every token, float32 (vocabulary, width of the table)."""
+        return hf.token_table(self._model)
 
     def attention(self, sequences: Sequences) -> dict[int, torch.Tensor] | None:
         """Return each block's attention in the one window of `sequences`; see `forwards.attention_maps`."""
@@ -388,6 +392,10 @@ class PlainEngine:
         self._sited: SitedModel | None = None
         self.blocks, self.width, self.causal = references.blocks, references.width, references.causal
         self.device = next(loaded.model.parameters()).device
+
+    def token_table(self) -> F32:
+        """Return the embedding of every token, float32 (vocabulary, width of the table)."""
+        return hf.token_table(self._model)
 
     def batches(self, sequences: Sequences, budget: int) -> list[Batch]:
         """Return one window per batch, whatever the budget."""

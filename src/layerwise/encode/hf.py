@@ -34,6 +34,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPI
 from layerwise._util.locks import Shared, new_lock
 from layerwise._util.paths import reason
 from layerwise._util.silence import no_panic_shown, silenced
+from layerwise.array_types import F32
 from layerwise.encode import attention
 from layerwise.encode.adapter_files import head_notes, unused_of_adapter, without_adapter
 from layerwise.encode.adapters import merge_adapter
@@ -203,6 +204,13 @@ def load_model(
         config = _load_config(checkpoint, trust_remote_code)
         model, unused = _load_model(checkpoint, config, "auto", trust_remote_code)
         return model.eval().requires_grad_(False), unused
+
+
+def token_table(model: nn.Module) -> F32:
+    """Return the embedding of every token of the vocabulary, float32 (vocabulary, width of the table), as a copy."""
+    weight = model.get_input_embeddings().weight  # type: ignore[operator]
+    table: F32 = weight.detach().float().cpu().numpy().copy()
+    return table
 
 
 def use_packed_attention(model: nn.Module) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import itertools
+import shlex
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from layerwise.options import EncodeOptions, ExtractOptions, LoadOptions, ReadOp
 from layerwise.parallel.executor import Executor, Report
 from layerwise.read import open_corpus
 from layerwise.read.corpus import Corpus
+from layerwise.read.redaction import Redactor, redact_records
 from layerwise.read.shards import CHARACTERS, TEXTS, shards
 from layerwise.schema import Carried, Coverage, carried_columns, texts_table
 from layerwise.store import DatasetWriter, disk
@@ -35,12 +37,14 @@ from layerwise.store.manifest import (
     Description,
     Manifest,
     Reading,
+    RedactEntry,
     Settings,
     ShardRule,
     read_manifest,
 )
 from layerwise.store.staging import ShareEnd
 from layerwise.store.tables import join_schemas, joint_schema, read_table
+from layerwise.wording import Message
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class SourceSettings:
     no_text: bool
     keep: tuple[str, ...]
     shard: ShardRule
+    redact: RedactEntry | None = None
 
 
 def prepare(
@@ -58,13 +63,22 @@ def prepare(
     out: str | Path,
     options: ExtractOptions,
     *,
+    redactor: Redactor | None = None,
     together: bool = False,
     append: bool = False,
 ) -> Job:
-    """Check everything that doesn't need the model, read the texts of the first shard, and return the job."""
+    """Check everything that doesn't need the model, read the texts of the first shard, and return the job.
+
+    With a redactor only redacted texts are passed on.
+    """
     choices.one_of("level", options.level, ("token", "word", "text"))
     choices.fit_pool(options.level, options.pool)
     choices.one_of("dtype", options.dtype, choices.DTYPES)
+    if redactor is not None and _pair_encoding(options) == "joint":
+        raise RequestError(
+            f"{argument('redact')} can't be used with {argument('pair_encoding', 'joint')}; encode the texts of a pair apart, or "
+            "redact them before"
+        )
     extended = place(out) if append else None
     documents = documents_of(options, extended, None if extended is None else _earlier(extended))
     corpus = open_corpus(
@@ -76,11 +90,19 @@ def prepare(
     )
     texts = options.shard_texts if options.shard_texts is not None else TEXTS
     rule = ShardRule(texts=texts, characters=CHARACTERS[options.level])
-    records = corpus.records()
+    if options.no_text and options.level in ("token", "word"):
+        corpus.notices.append(_leak_notice(out))
+    records = corpus.records() if redactor is None else redact_records(corpus, corpus.records(), redactor)
     read: list[Sequence[Example]] = []
     first = next(shards(_noting(records, read), rule.texts, rule.characters))
     _check_keep(options.keep, options.no_text, first)
-    settings = SourceSettings(_reading(options, corpus), options.no_text, tuple(sorted(options.keep)), rule)
+    settings = SourceSettings(
+        _reading(options, corpus),
+        options.no_text,
+        tuple(sorted(options.keep)),
+        rule,
+        _redact_entry(redactor),
+    )
     recipe = ShardRecipe(
         place(out),
         options.model,
@@ -149,6 +171,32 @@ def _request(options: ExtractOptions, word_split: str | None, extended: Path | N
 def _pair_encoding(options: ExtractOptions) -> str | None:
     encoding = choices.one_of("pair_encoding", options.pair_encoding, choices.PAIR_ENCODINGS)
     return None if encoding == "separate" else encoding
+
+
+def _redact_entry(redactor: Redactor | None) -> RedactEntry | None:
+    return None if redactor is None else RedactEntry.from_json(redactor.facts.to_json())
+
+
+def _leak_notice(out: str | Path) -> Message:
+    """Return the notice that vectors give texts away, with the command that measures it."""
+    command = f"layerwise analyze {shlex.quote(str(out))} --measure leakage --source SOURCE"
+    return Message("note.no.text.leaks", command=command)
+
+
+def redaction_of(options: ExtractOptions, out: str | Path, *, append: bool) -> Any:
+    """Return by what the texts of a source are redacted: what the options say, or else as in the dataset that they are added to.
+
+    Raises:
+        RequestError: the dataset was redacted by a file of spans, which has none of the new texts.
+    """
+    earlier = _earlier(place(out)) if append and options.redact is None else None
+    entry = None if earlier is None else earlier.settings.redact
+    if entry is not None and entry.how is None:
+        raise RequestError(
+            f"the texts of {out} were redacted by a file of spans, so those of the new texts are needed too; give their file in "
+            f"{argument('redact')}"
+        )
+    return options.redact if entry is None else entry.how
 
 
 def _frozen(names: str | Sequence[str] | None) -> str | tuple[str, ...] | None:
@@ -280,7 +328,16 @@ class Job:
             if _is_of(share, number) and not self._is_committed(writer, number, examples):
                 if number >= writer.base > 0:
                     self._check_fits(examples, writer.base)
-                yield Task(number, first_doc, examples, self._carried, before, behind, measured=number == 0)
+                yield Task(
+                    number,
+                    first_doc,
+                    examples,
+                    self._carried,
+                    before,
+                    behind,
+                    measured=number == 0,
+                    redacted=self._settings.redact is not None,
+                )
             elif behind is not None:
                 self._passed += behind - before
                 track.skip(behind - before)

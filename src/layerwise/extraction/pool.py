@@ -152,6 +152,7 @@ def _write(writer: DatasetWriter, number: int, part: LayerDataset, request: _Poo
         input=None,
         counts=Counts.from_json({**counts, **contexts}),
         columns=ColumnNames(text=tuple(columns["text"]), word=tuple(columns["word"])),
+        redacted=next(part.shards).redacted,
         seconds=round(time.perf_counter() - start, 3),
     )
     examples = [text.example for text in texts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,6 +37,7 @@ class Task:
         examples, carried: its texts, and how their columns are carried.
         before, behind: the shares of the source that are read before the shard, and with it; `None` when not known.
         measured: whether int8's error is measured on its texts.
+        redacted: whether its texts were redacted.
     """
 
     number: int
@@ -45,6 +47,7 @@ class Task:
     before: float = 0.0
     behind: float | None = None
     measured: bool = False
+    redacted: bool = False
 
 
 @dataclass(frozen=True)
@@ -195,6 +198,9 @@ class ShardMaker:
                 counts=Counts.from_json(shard.counts),
                 columns=_stored_columns(examples, shard),
                 int8_error=self._measured(examples) if measures else None,
+                redacted=dict(Counter(kind for e in examples for kind in e.redacted))
+                if task.redacted
+                else None,
                 seconds=seconds,
             )
         except BaseException:

@@ -133,8 +133,17 @@ def reading_of(settings: Settings, entry: SourceEntry) -> Reading:
 def reopened(
     manifest: Manifest, entry: SourceEntry, files: Sequence[str | Path], need: DocumentNeed | None = None
 ) -> Corpus:
-    """Return the texts of a source of a dataset, read in the same way as before; see `open_corpus` for `need`."""
+    """Return the texts of a source of a dataset, read in the same way as before; see `open_corpus` for `need`.
+
+    Raises:
+        RequestError: they were redacted, and here they would be read as they are.
+    """
     settings = manifest.settings
+    if settings.redact is not None:
+        raise RequestError(
+            "the texts of the dataset were redacted when they were read, and are not read again without that; use its stored "
+            f"texts (without {argument('source')}), or extract the source anew"
+        )
     reading = reading_of(settings, entry).to_json()
     return open_corpus(
         files, **reading, skip_bad=bool(manifest.skipped), quote=not settings.no_text, need=need

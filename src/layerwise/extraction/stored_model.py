@@ -117,12 +117,14 @@ def _code_error(checkpoint: Checkpoint, code_remedy: str | None) -> ModelError:
     )
 
 
-def stored_request(encoder: Encoder, settings: Settings, layers: LayerSpec | None = None) -> Request:
-    """Return the request that a dataset was made with; `layers`: others than its own."""
+def stored_request(
+    encoder: Encoder, settings: Settings, layers: LayerSpec | None = None, *, level: str | None = None
+) -> Request:
+    """Return the request that a dataset was made with; `layers`, `level`: others than its own."""
     request = encoder.request(
         settings.layers if layers is None else layers,
-        settings.level,
-        settings.pool,
+        settings.level if level is None else level,
+        settings.pool if level is None else None,
         special_tokens=settings.special_tokens,
         long=settings.long,
         max_length=settings.max_length,

@@ -128,7 +128,7 @@ def verify_dataset(
     why = _not_comparable(dataset, source, docs, sample)
     if why is not None:
         return _uncompared(problems, why)
-    examples = _from_source(dataset, source, docs) if source is not None else {}
+    examples = examples_of(dataset, source, docs) if source is not None else {}
     comparing.named("loading the model")
     with computing(threads):
         encoder = load_stored_model(
@@ -246,9 +246,14 @@ def _sample(texts: int, sample: int, seed: int) -> list[int]:
     return sorted(random.Random(seed).sample(range(texts), min(sample, texts)))
 
 
-def _from_source(
+def examples_of(
     dataset: LayerDataset, source: str | Path | Sequence[str | Path], docs: Sequence[int]
 ) -> dict[int, Neighbours]:
+    """Return some texts of a dataset by their numbers, read anew from its source.
+
+    Raises:
+        DatasetError: the source has fewer texts than the dataset.
+    """
     manifest, shards = dataset.manifest, iter(dataset.shards)
     entries = manifest.sources
     examples: dict[int, Neighbours] = {}
@@ -267,6 +272,20 @@ def _from_source(
             f"the source gives fewer texts than the {manifest.totals.texts} of the dataset; give the one that it was made from"
         )
     return examples
+
+
+def consecutive(texts: Mapping[int, Neighbours]) -> tuple[list[Example], list[int]]:
+    """Return the texts of `examples_of` with their neighbours, each document once, and the places of the former."""
+    examples: list[Example] = []
+    only: list[int] = []
+    previous: Sequence[Example] = ()
+    for doc in sorted(texts):
+        document, place = texts[doc]
+        if document is not previous:
+            examples += document
+        only.append(len(examples) - len(document) + place)
+        previous = document
+    return examples, only
 
 
 def _picked(corpus: Corpus, docs: set[int], *, in_documents: bool) -> Iterator[tuple[int, Neighbours]]:

@@ -86,7 +86,19 @@ SCRIPTS = (
         "layers",
         "chosen",
     ),
-    *("panel", "header", "probe", "learned", "matrix", "compare", "geometry", "tokens", "attention", "main"),
+    *(
+        "panel",
+        "header",
+        "probe",
+        "learned",
+        "matrix",
+        "compare",
+        "leakage",
+        "geometry",
+        "tokens",
+        "attention",
+        "main",
+    ),
 )
 
 

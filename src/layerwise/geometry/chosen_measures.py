@@ -6,7 +6,7 @@ from difflib import SequenceMatcher
 
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
-from layerwise.geometry import depth, retrieval
+from layerwise.geometry import depth, leakage, retrieval
 from layerwise.geometry.jobs import Jobs
 from layerwise.geometry.similarity import MEASURES
 
@@ -30,6 +30,8 @@ def choose(jobs: Jobs, names: Sequence[str] | None) -> Jobs:
 
 def _named(jobs: Jobs, name: str) -> list[str]:
     """Return the measures that a name stands for."""
+    if name in jobs:
+        return [name]
     words = "_".join(re.findall(r"[^\s_-]+", name.lower()))
     available = _matching(jobs, words)
     if available:
@@ -64,6 +66,8 @@ def _needs() -> Mapping[str, str]:
     return {
         **depth.needs(),
         **dict.fromkeys((f"against_{measure.name}" for measure in MEASURES), argument("against")),
+        **dict.fromkeys(leakage.TOKENS, "rows that are tokens or words"),
+        leakage.WORDS: "rows that are texts",
         **dict.fromkeys((f"retrieval_{name}" for name in retrieval.DIRECTIONS), argument("pairs")),
     }
 

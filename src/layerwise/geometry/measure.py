@@ -15,9 +15,11 @@ from layerwise.errors import RequestError
 from layerwise.geometry.analysis import Analysis, Measured
 from layerwise.geometry.chosen_measures import choose
 from layerwise.geometry.jobs import SampledLayers, retrieval_jobs
+from layerwise.geometry.leakage import Leakage
 from layerwise.geometry.matching import same_rows
 from layerwise.geometry.row_info import rows_info
 from layerwise.geometry.sample import draw
+from layerwise.geometry.token_truth import AttackerOf
 from layerwise.states import Layered
 from layerwise.wording import Message, measure_name
 
@@ -36,6 +38,7 @@ def analyze(
     seed: int = 0,
     measures: Sequence[str] | None = None,
     intervals: str = "quick",
+    attacker: AttackerOf | None = None,
     track: Tracker = SILENT,
 ) -> Analysis:
     """Return the geometry of a dataset's layers, and how similar they are.
@@ -52,6 +55,7 @@ def analyze(
         measures: names of the measures to compute, or words of their names; all when left out.
         intervals: which intervals to compute where rows were sampled: `quick` (all but those of svcca, pwcca and
             procrustes, which take longest), `all` or `none`.
+        attacker: gives what an attacker knows, for leakage, which is only measured if it is named.
         track: progress of the measures and their repeats.
 
     Raises:
@@ -78,6 +82,8 @@ def analyze(
         )
     if pairs is not None:
         jobs |= retrieval_jobs(dataset, pairs, sides, sample, seed, intervals, notes)
+    asked = [measures] if isinstance(measures, str) else measures
+    jobs |= Leakage(rows, sampled.layers, attacker, seed).jobs(asked, notes)
     chosen = choose(jobs, measures)
     names, costs = [f"measure {name}" for name in chosen], [sampled.cost(name) for name in chosen]
     measured = {}

@@ -39,6 +39,11 @@ class MixAdvice:
             ) from None
         return self.mix
 
+    def is_of(self, dataset: LayerDataset) -> bool:
+        """Return whether the probe was made on exactly the rows of a dataset."""
+        source = self.probe.get("dataset")
+        return isinstance(source, Mapping) and source.get("sha256") == fingerprint(dataset)
+
     def notes(self, dataset: LayerDataset, specs: Sequence[TaskSpec]) -> Iterator[str]:
         """Yield which mix is used and why, and how the probe differs from what is trained."""
         why = "the best one"

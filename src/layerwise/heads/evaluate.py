@@ -21,6 +21,7 @@ from layerwise.heads.evaluate_task import ScoredRows, evaluate_task
 from layerwise.heads.evaluation import Evaluation, TaskEvaluation
 from layerwise.heads.head import HeadData, TaskHead
 from layerwise.heads.inputs import UnknownTally, check_dataset, chunks, encode_rows, open_source, tracked
+from layerwise.heads.redactors import redact_as_trained, redaction_notes
 from layerwise.heads.text_kind import TextKind, kind_of, with_context
 from layerwise.labels.conflicts import text_hashes
 from layerwise.labels.groups import DOCUMENT_COLUMNS, document_values
@@ -144,11 +145,13 @@ class _LabelledScores:
                     _columns_of(examples), [(task.name, task.label) for task in self.head.task_heads]
                 )
             with computing(threads):
-                rows = encode_rows(self.head, encoder(), examples, batch_tokens, part)
+                texts = redact_as_trained(self.head, examples)
+                rows = encode_rows(self.head, encoder(), texts, batch_tokens, part)
                 self.add(rows, first_doc)
             unknown.add(rows)
             first_doc += len(examples)
         unknown.log_note(self.head)
+        self.notes += redaction_notes(self.head)
         self.notes += corpus.notices
         self.notes += [f"skipped {bad.source}, line {bad.line}: {bad.why}" for bad in corpus.skipped]
 

@@ -51,7 +51,8 @@ def describe_rows(dataset: LayerDataset) -> dict[str, Any]:
     words = derived.pool if derived is not None and derived.level == "word" else None
     if dataset.level == "text" and words is None:
         rows["word_split"] = None  # no row depends on it
-    return {"level": dataset.level, "pool": dataset.pool, **rows, "words_pool": words}
+    redact = {} if settings.redact is None else {"redact": settings.redact.to_json()}
+    return {"level": dataset.level, "pool": dataset.pool, **rows, "words_pool": words, **redact}
 
 
 def _further_rows(settings: Settings) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def explain_head(
         return None
     labelled = target.has & (plan.train | plan.held_out)
     chosen = _sample_texts(
-        plan.grouping.texts, labelled, _MAX_NUMBERS // (x.shape[0] * x.shape[2]), options.seed
+        plan.grouping.texts, labelled, _MAX_NUMBERS // (x.shape[0] * x.shape[2]), options.seed or 0
     )
     task = loop_task(target, x, plan.train, plan.held_out, options)
     task = replace(

@@ -198,7 +198,7 @@ def loop_options(
         "patience": options.patience,
     }
     loop = LoopOptions(
-        seed=options.seed,
+        seed=options.seed or 0,
         layer_dropout=options.layer_dropout,
         shared_hidden=options.shared_hidden if shared else None,
         **{name: limit for name, limit in limits.items() if limit is not None},

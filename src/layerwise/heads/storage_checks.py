@@ -88,6 +88,17 @@ _TRAINED: json_checks.Schema = {
     "held_out": _SCORES,
     "test": _SCORES,
 }
+_PRIVATE: json_checks.Schema = {
+    "epsilon": number,
+    "delta": number,
+    "unit": one_of(("text", "group")),
+    "units": whole(),
+    "clip": number,
+    "steps": whole(),
+    "noise": number,
+    "standardised_by": text,
+    "classes_from": text,
+}
 _TOP: json_checks.Schema = {
     "model": {
         "id": text,
@@ -114,9 +125,14 @@ _TOP: json_checks.Schema = {
         "context": optional(_context),
         "document": optional(text),
         "joint": optional(_pairs),
+        "redact": optional(object_of({"kind": text, "how": optional(text), "sha256": optional(sha256)})),
     },
     "tensors": {"bytes": whole(0, _LONGEST), "sha256": sha256},
-    "training": lambda value: isinstance(value, dict) and map_of(object_of(_TRAINED))(value.get("tasks", {})),
+    "training": lambda value: (
+        isinstance(value, dict)
+        and map_of(object_of(_TRAINED))(value.get("tasks", {}))
+        and optional(object_of(_PRIVATE))(value.get("private"))
+    ),
     "versions": map_of(text),
     "made": optional(text),
     "tasks": lambda value: list_of(mapping)(value) and 0 < len(value) <= MOST_TASKS,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.encode.computing import computing
@@ -12,6 +12,7 @@ from layerwise.errors import HeadError, RequestError
 from layerwise.heads.answers import ANSWER_KEYS, Answer, answers
 from layerwise.heads.head import HeadData
 from layerwise.heads.inputs import UnknownTally, encode_together
+from layerwise.heads.redactors import redact_as_trained, redaction_notes
 from layerwise.heads.text_kind import TextKind, kind_of
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ RESERVED = ("doc", "id", "empty")
 """The keys of a prediction beside its answers."""
 _ROW_COLUMNS = ("start", "end", "probability")
 """The columns of a word or a span in CSV."""
-_FORWARD = ("precision", "long", "max_length", "overlap", "prompt", "context")
+_FORWARD = ("precision", "long", "max_length", "overlap", "prompt", "context", "redact")
 """What texts of one forward have in common; level, pool and special tokens may differ."""
 _LOGGER = logging.getLogger("layerwise")
 LoadEncoder = Callable[[], "Encoder"]
@@ -78,11 +79,13 @@ class HeadGroup:
         return frozenset({*RESERVED, *ANSWER_KEYS, *_ROW_COLUMNS, *classes, *names})
 
     def log_notes(self) -> None:
-        """Log a note if texts go through the model several times, and why."""
+        """Log a note if texts can't be redacted as in training; and if they go through the model several times, and why."""
+        for note in dict.fromkeys(note for head in self.heads.values() for note in redaction_notes(head)):
+            _LOGGER.warning("%s", note)
         if len(self._forwards) == 1:
             return
         rows = [self.heads[names[0]].rows for names in self._forwards]
-        differing = [key for key in _FORWARD if len({_value(entry, key) for entry in rows}) > 1]
+        differing = [key for key in _FORWARD if len({repr(entry.get(key)) for entry in rows}) > 1]
         forwards = [
             f"{' and '.join(names)} with {', '.join(f'{key} {entry.get(key)}' for key in differing)}"
             for names, entry in zip(self._forwards, rows, strict=True)
@@ -109,7 +112,8 @@ class HeadGroup:
             heads = [self.heads[name] for name in names]
             with computing(threads):
                 encoder = self._encoders[names[0]]()
-                states = encode_together(heads, encoder, examples, batch_tokens, part)
+                texts = redact_as_trained(heads[0], examples)
+                states = encode_together(heads, encoder, texts, batch_tokens, part)
                 answers_of_heads |= dict(zip(names, map(answers, heads, states), strict=True))
             if unknown is not None and names == self._forwards[0]:
                 unknown.add(states[0])
@@ -189,10 +193,5 @@ def _forwards(heads: Mapping[str, HeadData]) -> list[list[str]]:
     """Return the names of the heads of each forward: those whose texts were encoded alike."""
     forwards: dict[tuple[object, ...], list[str]] = {}
     for name, head in heads.items():
-        forwards.setdefault(tuple(_value(head.rows, key) for key in _FORWARD), []).append(name)
+        forwards.setdefault(tuple(repr(head.rows.get(key)) for key in _FORWARD), []).append(name)
     return list(forwards.values())
-
-
-def _value(rows: Mapping[str, Any], key: str) -> Hashable:
-    value = rows.get(key)
-    return tuple(value) if isinstance(value, list) else value

@@ -19,6 +19,8 @@ from layerwise.heads.head import HeadData
 from layerwise.heads.held_out_intervals import few_units_notes
 from layerwise.heads.inputs import describe_model, describe_pairs, describe_rows
 from layerwise.heads.predict import Head
+from layerwise.heads.private import PrivateHead, train_private
+from layerwise.heads.private_checks import check_private
 from layerwise.heads.solve import Hyperparameters, has_hidden, is_learned, loop_options
 from layerwise.heads.together import RESERVED
 from layerwise.labels.attached import with_labels
@@ -49,6 +51,7 @@ def train_head(
             f"train takes a dataset or its folder, not {type(dataset).__name__}: a head names the model of its "
             "dataset; write one with `extract`"
         )
+    check_private(options)
     opened = open_dataset(dataset.path if isinstance(dataset, LayerDataset) else dataset).checked()
     attached = with_labels(opened, options.labels_from, label, task=task)
     label = attached.label if tasks is None else label
@@ -62,11 +65,18 @@ def train_head(
     _check_options(options, specs)
     rows, pairs = describe_rows(opened), describe_pairs(opened)
     model = describe_model(opened, in_order({name for spec in specs for name in spec.mix.layers}))
-    plan = make_plan(attached.dataset, specs, groups=options.groups, split=options.split, seed=options.seed)
+    if options.private is not None:
+        trained = train_private(opened, attached, specs, advice, options, track)
+        training = _private_training(trained, mix_notes, options)
+        return Head(HeadData(model, rows, pairs, (trained.task,), training, _provenance()))
+    plan = make_plan(
+        attached.dataset, specs, groups=options.groups, split=options.split, seed=options.seed or 0
+    )
     _check_class_weight(plan, options)
     task_heads, records, notes = fit_heads(opened, plan, options, track)
     training = {
         **{name: getattr(options, name) for name in _KEPT},
+        "seed": options.seed or 0,
         "groups": plan.grouping.column,
         "refitted": bool(plan.refit and plan.held_out.any()),
         "labels_from": attached.record,
@@ -81,6 +91,21 @@ def train_head(
         "tasks": records,
     }
     return Head(HeadData(model, rows, pairs, task_heads, training, _provenance()))
+
+
+def _private_training(
+    trained: PrivateHead, mix_notes: Sequence[str], options: TrainOptions
+) -> dict[str, Any]:
+    """Return the record of a private training, which says nothing of the rows but the number of units."""
+    return {
+        **{name: getattr(options, name) for name in _KEPT},
+        "groups": options.groups,
+        "refitted": False,
+        "labels_from": None,
+        "notes": [*mix_notes, *trained.notes],
+        "private": trained.record,
+        "tasks": {trained.task.name: {}},
+    }
 
 
 def _provenance() -> dict[str, Any]:
@@ -220,7 +245,7 @@ def _check_options(options: TrainOptions, specs: Sequence[TaskSpec]) -> None:
             f"{argument('layer_dropout', options.layer_dropout)} needs a learned mix; "
             f"use a mix such as learned(all), or leave {argument('layer_dropout')} out"
         )
-    if not 0 <= options.seed < 1 << 32:
+    if not 0 <= (options.seed or 0) < 1 << 32:
         raise RequestError(f"{argument('seed', options.seed)} is out of range; give 0 to {(1 << 32) - 1}")
     loop_options(options, Hyperparameters(), 1).check()
 

@@ -26,6 +26,7 @@ from layerwise.store.records import (
     column_names,
     errors_of,
     records_name,
+    redacted_spans,
     totals_of,
 )
 from layerwise.tolerance import measured_tolerance
@@ -193,6 +194,21 @@ class EncoderSettings(JsonObject):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RedactEntry(JsonObject):
+    """How texts were redacted before anything else saw them; no file of spans is named, as each is for its own texts.
+
+    Attributes:
+        kind: presidio, file, head or model.
+        how: the value of `--redact` by which other texts can be redacted likewise.
+        sha256: of the weights of a head or a model.
+    """
+
+    kind: Annotated[str, json_checks.one_of(("presidio", "file", "head", "model"))]
+    how: str | None = None
+    sha256: Hash | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings(EncoderSettings):
     """Everything that can change a stored byte."""
 
@@ -200,6 +216,7 @@ class Settings(EncoderSettings):
     no_text: bool
     keep: tuple[str, ...]
     shard: ShardRule
+    redact: RedactEntry | None = None
     derived: Derived | None = None
     merged: tuple[MergedDataset, ...] | None = None
 
@@ -300,6 +317,7 @@ class Manifest(Description):
     columns: ColumnNames
     shards: RecordsFile
     totals: Totals
+    redacted: Mapping[str, int] | None = None
     error: Mapping[str, StorageError]
 
 
@@ -327,6 +345,7 @@ def manifest_of(
         columns=column_names(records),
         shards=entry,
         totals=totals_of(records),
+        redacted=redacted_spans(records),
         error=errors_of(records, description.layers),
     )
 

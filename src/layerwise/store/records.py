@@ -118,6 +118,7 @@ class ShardFacts(JsonObject):
         input: the SHA-256 of the texts that it was made from; `None` in a derived dataset.
         counts, columns: what was counted in it, and its carried columns.
         int8_error: the error of int8, per layer, where it was measured on texts of this shard.
+        redacted: how many spans of each kind were replaced in its texts, where texts were redacted.
         seconds: how long it took; only in unfinished work. A finished dataset has it in `run.json`.
     """
 
@@ -125,6 +126,7 @@ class ShardFacts(JsonObject):
     counts: Counts
     columns: ColumnNames
     int8_error: Mapping[str, Int8Error] | None = None
+    redacted: Mapping[str, int] | None = None
     seconds: Amount | None = None
 
 
@@ -302,6 +304,13 @@ def column_names(records: Sequence[ShardRecord]) -> ColumnNames:
         text=tuple(dict.fromkeys(name for record in records for name in record.columns.text)),
         word=tuple(dict.fromkeys(name for record in records for name in record.columns.word)),
     )
+
+
+def redacted_spans(records: Sequence[ShardRecord]) -> dict[str, int] | None:
+    """Return how many spans of each kind were replaced in all shards; `None` where no text was redacted."""
+    counts = [record.redacted for record in records if record.redacted is not None]
+    kinds = sorted({kind for each in counts for kind in each})
+    return {kind: sum(each.get(kind, 0) for each in counts) for kind in kinds} if counts else None
 
 
 def _damaged_record(record: ShardRecord, what: str) -> DatasetError:

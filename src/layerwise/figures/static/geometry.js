@@ -1,5 +1,5 @@
 // Geometry of layers: a small chart for every measure that is a number per layer.
-function geometrySection(analysis) {
+function geometrySection(analysis, probe) {
   const measures = measuresOf(analysis, false);
   if (!measures.length) return section("geometry", t("geometry"), note(t("geometry.none")));
   const layers = analysis.layers.map(String);
@@ -20,6 +20,8 @@ function geometrySection(analysis) {
       measures.map(([name, measure]) => small(layers, name, measure)),
     ),
   );
+  const leaks = measures.filter(([name]) => name.startsWith("leakage_"));
+  if (leaks.length) box.append(leakagePart(layers, leaks, probe));
   const dimensions = Object.entries(analysis.dimensions ?? {}).filter(
     ([, by]) => by && Object.values(by).some((list) => list?.length),
   );

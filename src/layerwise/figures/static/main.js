@@ -52,7 +52,7 @@ async function start() {
     sections.push(sides.box);
   }
   sections.push(
-    part("geometry", () => geometrySection(head.analysis)),
+    part("geometry", () => geometrySection(head.analysis, head.probe)),
     part("tokens", () => tokensSection(head)),
   );
   $("main").append(...sections);

@@ -1,0 +1,290 @@
+"""extract --redact: nothing of the replaced spans is stored, and later texts are redacted likewise."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import layerwise as lw
+from layerwise.cli.main import main
+from layerwise.errors import HeadError, LayerwiseError, RequestError, SourceError
+from layerwise.example import Example
+from layerwise.heads.redactors import _loaded, open_redactor
+from layerwise.read.redaction import Span, apart, redacted
+
+SECRET = "Zyxwina"
+ROWS: list[dict[str, Any]] = [
+    {"text": f"a letter by {SECRET} from far", "id": "x", "label": "a"},
+    {"text": "nobody writes here", "id": "y", "label": "b"},
+    {"text": f"{SECRET} and {SECRET}", "id": "z", "label": "a"},
+    {"text": "the old ship", "id": "w", "label": "b"},
+]
+SPANS: list[dict[str, Any]] = [
+    {"id": "x", "start": 12, "end": 19, "label": "PERSON"},
+    {"id": "z", "start": 0, "end": 7, "label": "PERSON"},
+    {"id": "z", "start": 12, "end": 19, "label": "PERSON"},
+]
+EXPECTED = ["a letter by [PERSON] from far", "nobody writes here", "[PERSON] and [PERSON]", "the old ship"]
+
+
+def jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return jsonl(tmp_path / "rows.jsonl", ROWS)
+
+
+@pytest.fixture
+def spans(tmp_path: Path) -> Path:
+    return jsonl(tmp_path / "spans.jsonl", SPANS)
+
+
+def extracted(source: Any, out: Path, encoder_of: Callable[[str], Any], **options: Any) -> Any:
+    return lw.extract(source, out, model=encoder_of("bert"), dtype="float32", **({"id": "id"} | options))
+
+
+def holds(folder: Path, text: str) -> bool:
+    return any(text.encode() in file.read_bytes() for file in folder.rglob("*") if file.is_file())
+
+
+# --- the replacing ----------------------------------------------------------------------------------------
+
+
+def test_spans_become_their_kind() -> None:
+    example = redacted(Example("é: Ann met Bo."), [Span(3, 6, "PERSON"), Span(11, 13, "PERSON")])
+    assert example.text == "é: [PERSON] met [PERSON]."
+    assert example.redacted == ("PERSON", "PERSON")
+
+
+def test_words_are_replaced_one_by_one_and_keep_their_columns() -> None:
+    example = Example(
+        "Ann Lee met Bo", ("Ann", "Lee", "met", "Bo"), word_columns={"tag": ("B", "I", "O", "B")}
+    )
+    out = redacted(example, [Span(0, 7, "PERSON")])
+    assert out.words == ("[PERSON]", "[PERSON]", "met", "Bo")
+    assert out.text == "[PERSON] [PERSON] met Bo"
+    assert out.word_columns == example.word_columns
+
+
+def test_overlapping_finds_are_one_span_of_the_longest_kind() -> None:
+    assert apart([Span(5, 9, "B"), Span(0, 7, "A"), Span(20, 22, "C"), Span(9, 9, "D")]) == [
+        Span(0, 9, "A"),
+        Span(20, 22, "C"),
+    ]
+    assert apart([Span(0, 3, "A"), Span(3, 6, "B")]) == [Span(0, 3, "A"), Span(3, 6, "B")]
+
+
+# --- a file of spans --------------------------------------------------------------------------------------
+
+
+def test_the_dataset_holds_only_redacted_texts(
+    source: Path, spans: Path, tmp_path: Path, encoder_of: Callable[[str], Any]
+) -> None:
+    dataset = extracted(source, tmp_path / "d.lw", encoder_of, redact=spans, level="word")
+    assert dataset.texts["text"].to_pylist() == EXPECTED
+    for row in dataset.index.to_pylist():
+        assert EXPECTED[row["doc"]][row["start"] : row["end"]] == row["text"]
+    assert dataset.manifest.redacted == {"PERSON": 3}
+    assert dataset.manifest.settings.redact.kind == "file"
+    assert not holds(tmp_path / "d.lw", SECRET)
+    plain = extracted(
+        [{"text": text} for text in EXPECTED], tmp_path / "p.lw", encoder_of, id=None, level="word"
+    )
+    for layer in dataset.layers:
+        assert (dataset.layer(layer) == plain.layer(layer)).all()
+    assert lw.verify(tmp_path / "d.lw").ok
+    pooled = lw.pool(tmp_path / "d.lw", out=tmp_path / "t.lw")
+    assert pooled.manifest.redacted == {"PERSON": 3}
+
+
+def test_the_same_command_again_does_nothing_and_other_spans_are_noticed(
+    source: Path, spans: Path, tmp_path: Path, encoder_of: Callable[[str], Any]
+) -> None:
+    extracted(source, tmp_path / "d.lw", encoder_of, redact=spans)
+    before = (tmp_path / "d.lw" / "manifest.json").read_bytes()
+    extracted(source, tmp_path / "d.lw", encoder_of, redact=spans)
+    assert (tmp_path / "d.lw" / "manifest.json").read_bytes() == before
+    with pytest.raises(LayerwiseError, match="has changed since"):
+        extracted(source, tmp_path / "d.lw", encoder_of, redact=jsonl(spans, SPANS[:1]))
+    with pytest.raises(LayerwiseError, match="redact"):
+        extracted(source, tmp_path / "d.lw", encoder_of)
+
+
+def test_appending_to_spans_of_a_file_needs_a_file(
+    source: Path, spans: Path, tmp_path: Path, encoder_of: Callable[[str], Any]
+) -> None:
+    extracted(source, tmp_path / "d.lw", encoder_of, redact=spans)
+    more = jsonl(tmp_path / "more.jsonl", [{"text": f"{SECRET} writes again", "id": "q", "label": "a"}])
+    with pytest.raises(RequestError, match="redacted by a file of spans"):
+        extracted(more, tmp_path / "d.lw", encoder_of, append=True)
+    others = jsonl(tmp_path / "others.jsonl", [{"doc": 0, "start": 0, "end": 7, "label": "NAME"}])
+    dataset = extracted(more, tmp_path / "d.lw", encoder_of, append=True, redact=others)
+    assert dataset.manifest.redacted == {"NAME": 1, "PERSON": 3}
+    assert not holds(tmp_path / "d.lw", SECRET)
+
+
+def test_texts_are_not_read_again_without_redaction(
+    source: Path, spans: Path, tmp_path: Path, encoder_of: Callable[[str], Any]
+) -> None:
+    extracted(source, tmp_path / "d.lw", encoder_of, redact=spans)
+    with pytest.raises(RequestError, match="were redacted when they were read"):
+        lw.verify(tmp_path / "d.lw", source=source)
+
+
+def test_spans_of_no_text_are_told_of(
+    source: Path, spans: Path, tmp_path: Path, encoder_of: Callable[[str], Any]
+) -> None:
+    jsonl(spans, [*SPANS, {"id": "gone", "start": 0, "end": 3, "label": "PERSON"}])
+    dataset = extracted(source, tmp_path / "d.lw", encoder_of, redact=spans)
+    assert any("is not in the source" in notice for notice in dataset.manifest.notices)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"id": "x", "start": 12, "end": 99, "label": "P"}], "ends after the text"),
+        ([SPANS[0], {"id": "x", "start": 15, "end": 20, "label": "P"}], "line 2 (15 to 20) overlaps"),
+        ([SPANS[0], {"id": "x", "start": 2, "end": 5, "label": "P"}], "line 2 (2 to 5) is out of order"),
+        ([{"id": "x", "start": -1, "end": 5, "label": "P"}], "line 1 is no span"),
+        ([{"id": "x", "start": 5, "end": 5, "label": "P"}], "line 1 is no span"),
+        ([{"id": "x", "start": True, "end": 5, "label": "P"}], "line 1 is no span"),
+        ([{"id": "x", "start": 1, "end": 5, "label": "a]\n"}], "line 1 is no span"),
+        ([{"id": "x", "doc": 1, "start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
+        ([{"start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
+    ],
+)
+def test_bad_spans_are_refused(
+    source: Path,
+    tmp_path: Path,
+    rows: list[dict[str, Any]],
+    said: str,
+    encoder_of: Callable[[str], Any],
+) -> None:
+    with pytest.raises((SourceError, RequestError)) as error:
+        extracted(source, tmp_path / "d.lw", encoder_of, redact=jsonl(tmp_path / "bad.jsonl", rows))
+    assert said in str(error.value)
+    assert SECRET not in str(error.value)
+    assert not (tmp_path / "d.lw" / "manifest.json").exists()
+
+
+def test_what_is_none_of_the_kinds_is_refused(tmp_path: Path, source: Path, capsys: Any) -> None:
+    command = ["extract", str(source), "--out", str(tmp_path / "d.lw"), "--redact", "nothing"]
+    assert main(command) == 2
+    assert "--redact nothing is none of these: presidio" in capsys.readouterr().err
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SourceError, match="JSON lines"):
+        open_redactor(tmp_path / "binary")
+
+
+# --- presidio ---------------------------------------------------------------------------------------------
+
+
+def test_presidio_finds_patterns_with_a_blank_pipeline(
+    tmp_path: Path, encoder_of: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The numbers and addresses are examples of the standards themselves."""
+    rows = [{"text": "write to jane@example.org now"}, {"text": "card 4111 1111 1111 1111, thanks"}]
+    dataset = extracted(rows, tmp_path / "d.lw", encoder_of, id=None, redact="presidio:blank")
+    assert dataset.texts["text"].to_pylist() == ["write to [EMAIL_ADDRESS] now", "card [CREDIT_CARD], thanks"]
+    assert dataset.manifest.redacted == {"CREDIT_CARD": 1, "EMAIL_ADDRESS": 1}
+    assert dataset.manifest.settings.redact.how == "presidio:blank"
+    dataset = extracted([{"text": "or bo@example.org"}], tmp_path / "d.lw", encoder_of, id=None, append=True)
+    assert dataset.texts["text"].to_pylist()[2] == "or [EMAIL_ADDRESS]"
+    assert dataset.manifest.redacted == {"CREDIT_CARD": 1, "EMAIL_ADDRESS": 2}
+
+
+def test_presidio_without_its_language_model_names_it() -> None:
+    _loaded.cache_clear()
+    with pytest.raises(RequestError, match=r"'en_core_web_lg' of spaCy isn't installed.*presidio:blank"):
+        open_redactor("presidio")
+    with pytest.raises(RequestError, match="'no_such_model' of spaCy isn't installed"):
+        open_redactor("presidio:no_such_model")
+
+
+def test_without_presidio_the_pip_line_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    _loaded.cache_clear()
+    monkeypatch.setitem(sys.modules, "presidio_analyzer", None)
+    with pytest.raises(RequestError, match=r"pip install 'layerwise\[presidio\]'"):
+        open_redactor("presidio:blank")
+
+
+# --- heads and models -------------------------------------------------------------------------------------
+
+
+def tagged(count: int) -> list[dict[str, Any]]:
+    return [
+        {"words": ["the", f"{SECRET}", "ship", str(n % 3)], "tag": ["O", "B-NAME", "O", "O"]}
+        for n in range(count)
+    ]
+
+
+def test_a_head_for_tags_redacts_and_a_head_records_it(
+    tmp_path: Path, encoder_of: Callable[[str], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    words = lw.extract(tagged(24), tmp_path / "w.lw", model=encoder_of("bert"), words="words", level="word")
+    tagger = tmp_path / "names.head"
+    lw.train(words, task="tag", label="tag", mix="1", out=tagger)
+    rows = [{"text": f"the {SECRET} ship {n % 3}", "label": "ab"[n % 2]} for n in range(12)]
+    dataset = extracted(rows, tmp_path / "d.lw", encoder_of, id=None, redact=tagger)
+    assert dataset.texts["text"].to_pylist()[0] == "the [NAME] ship 0"
+    assert dataset.manifest.redacted == {"NAME": 12}
+    assert not holds(tmp_path / "d.lw", SECRET)
+    head = lw.train(dataset, task="classify", label="label", mix="1", out=tmp_path / "c.head")
+    assert head.rows["redact"]["kind"] == "head"
+    head = lw.load_head(tmp_path / "c.head")
+    with_name, without = head.predict([f"the {SECRET} ship 1", "the [NAME] ship 1"])
+    assert with_name["probabilities"] == without["probabilities"]
+    json_file = tagger / "head.safetensors"
+    json_file.write_bytes(json_file.read_bytes()[:-1] + b"\x00")
+    _loaded.cache_clear()
+    with pytest.raises(HeadError):
+        head.predict([f"the {SECRET} ship 1"])
+    with pytest.raises(RequestError, match="needs a head with one task of tags"):
+        open_redactor(tmp_path / "c.head")
+
+
+def test_a_head_of_texts_with_a_file_of_spans_says_that_it_cannot(
+    source: Path,
+    spans: Path,
+    tmp_path: Path,
+    encoder_of: Callable[[str], Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    dataset = extracted(source, tmp_path / "d.lw", encoder_of, redact=spans)
+    head = lw.train(dataset, task="classify", label="label", mix="1", out=tmp_path / "c.head")
+    head.predict(["a text"])
+    assert main(["predict", str(tmp_path / "c.head"), str(source), "--quiet"]) == 0
+    assert "can't be redacted likewise" in caplog.text
+
+
+def test_a_token_classification_model_redacts(
+    tmp_path: Path, encoder_of: Callable[[str], Any], model_folder: Callable[[str], Path]
+) -> None:
+    """A tiny model whose classifier is set by hand: every token is a name."""
+    import torch
+    import transformers
+
+    base = model_folder("bert")
+    config = transformers.AutoConfig.from_pretrained(base)
+    config.id2label, config.label2id = {0: "O", 1: "B-NAME"}, {"O": 0, "B-NAME": 1}
+    model = transformers.BertForTokenClassification(config)
+    torch.nn.init.zeros_(model.classifier.weight)
+    model.classifier.bias.data = torch.tensor([0.0, 1.0])
+    folder = tmp_path / "ner"
+    model.save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+    dataset = extracted([{"text": "old ship"}], tmp_path / "d.lw", encoder_of, id=None, redact=folder)
+    assert set(dataset.texts["text"][0].as_py().split()) == {"[NAME]"}
+    assert dataset.manifest.settings.redact.kind == "model"
+    long = "ship " * 200
+    spans = open_redactor(folder).spans([Example(long)], 0)[0]
+    assert spans[-1].end >= len(long.rstrip())  # windows reach the end
+    with pytest.raises(LayerwiseError, match="labels no tokens"):
+        open_redactor(base)

@@ -1,0 +1,74 @@
+"""The page puts what each layer gives away beside the scores of the task, and names the layer to take."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from browser import Opened, browser
+from layerwise.figures.page import page
+
+LAYERS = ["emb", "1", "2", "3"]
+WORDS = [0.58, 0.41, 0.25, 0.30]
+
+
+def head(**more: Any) -> dict[str, Any]:
+    measure = {
+        "values": WORDS,
+        "low": [v - 0.05 for v in WORDS],
+        "high": [v + 0.05 for v in WORDS],
+        "unit": "share",
+        "source": "s",
+        "floor": [0.03] * 4,
+    }
+    analysis = {"layers": LAYERS, "rows": 400, "of": 400, "seed": 0, "measures": {"leakage_words": measure}}
+    return {"title": "t", "about": {"layers": LAYERS}, "analysis": analysis, "notes": [], **more}
+
+
+def probe() -> dict[str, Any]:
+    """Layers 2 and 3 reach the best score, of layer 3; emb and 1 don't."""
+    scores = {"emb": 0.70, "1": 0.72, "2": 0.81, "3": 0.82}
+    candidates = [
+        {"mix": mix, "score": score, "low": score - 0.02, "high": score + 0.02, "kind": "layer"}
+        for mix, score in scores.items()
+    ]
+    return {"task": "classify", "label": "label", "metric": "accuracy", "rows": 400, "candidates": candidates}
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Any]:
+    with browser() as running:
+        yield running
+
+
+def opened(started: Any, path: Path, content: dict[str, Any], lang: str = "en") -> Opened:
+    path.write_text(page(content, lang), encoding="utf-8")
+    return Opened(started, path)
+
+
+def test_the_layer_that_keeps_the_task_and_gives_away_least_is_named(started: Any, tmp_path: Path) -> None:
+    tab = opened(started, tmp_path / "page.html", head(probe=probe()))
+    said = tab.text(".leakage")
+    assert "reaches the best score: 2; 3." in said
+    assert "layer 2 (score 0.81) gives away least: content words recovered, 0.25" in said
+    assert tab.tab.locator(".leakage polyline.curve").count() == 2
+    assert not tab.complaints
+    tab.close()
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_without_a_probe_only_the_curves_are_there(started: Any, tmp_path: Path, lang: str) -> None:
+    tab = opened(started, tmp_path / "page.html", head(), lang)
+    assert tab.tab.locator(".leakage polyline.curve").count() == 1
+    assert "best score" not in tab.text(".leakage")
+    assert not tab.complaints
+    tab.close()
+
+
+def test_an_analysis_without_leakage_has_no_such_part(started: Any, tmp_path: Path) -> None:
+    content = head()
+    content["analysis"]["measures"] = {"norm": {"values": [1, 2, 3, 4], "unit": "length", "source": "s"}}
+    tab = opened(started, tmp_path / "page.html", content)
+    assert tab.tab.locator(".leakage").count() == 0
+    tab.close()

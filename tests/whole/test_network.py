@@ -1,0 +1,149 @@
+"""No telemetry, and no network: the sockets of every command are watched while it runs.
+
+Python reports every look-up of a name, and every address that a socket is bound to, connected to or sent to, before it
+happens (audit events). Nothing but this machine may be named.
+"""
+
+import ipaddress
+import json
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layerwise.cli.main import _COMMANDS, main
+from layerwise.server.loopback import Loopback
+
+_EVENTS = (
+    *("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg"),
+    *("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "socket.getnameinfo"),
+)
+_seen: list[tuple[str, str]] | None = None
+
+
+def _host(arguments: tuple[Any, ...], event: str) -> str | None:
+    """The host that an event names; `None` for sockets that are files."""
+    named = arguments[0] if event.startswith("socket.get") else arguments[1]
+    named = named[0] if isinstance(named, tuple) else named
+    if event in ("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg") and not isinstance(
+        arguments[1], tuple
+    ):
+        return None
+    return named.decode() if isinstance(named, bytes) else str(named)
+
+
+def _is_here(host: str) -> bool:
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    if _seen is not None and event in _EVENTS:
+        host = _host(arguments, event)
+        if host is not None and not _is_here(host):
+            _seen.append((event, host))
+
+
+sys.addaudithook(_watch)  # stays for the life of the process; it records nothing unless `_seen` is a list
+
+
+@pytest.fixture
+def seen() -> Iterator[list[tuple[str, str]]]:
+    global _seen
+    _seen = []
+    try:
+        yield _seen
+    finally:
+        _seen = None
+
+
+def test_the_watch_sees_what_it_should(seen: list[tuple[str, str]]) -> None:
+    """Documentation addresses and names (RFC 5737, RFC 6761), which lead nowhere."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams, suppress(OSError):
+        datagrams.sendto(b"", ("192.0.2.1", 9))
+    with socket.socket() as stream, suppress(OSError):
+        stream.settimeout(0.01)
+        stream.connect(("192.0.2.1", 9))
+    with suppress(OSError):
+        socket.getaddrinfo("nowhere.invalid", 80)
+    with socket.socket() as here, suppress(OSError):
+        here.bind(("127.0.0.1", 0))
+    assert seen == [
+        ("socket.sendto", "192.0.2.1"),
+        ("socket.connect", "192.0.2.1"),
+        ("socket.getaddrinfo", "nowhere.invalid"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def commands(
+    model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[list[str]]]:
+    """For every command what to run, in an order in which each finds what it needs."""
+    at = tmp_path_factory.mktemp("network")
+    model = str(model_folder("bert"))
+    rows = [{"text": f"the old ship {n} a@example.org", "label": "ab"[n % 2], "id": n} for n in range(24)]
+    for name, part in (("rows", rows), ("more", rows[:8])):
+        (at / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    source, more = str(at / "rows.jsonl"), str(at / "more.jsonl")
+    d, t, head, share, secret = (str(at / n) for n in ("d.lw", "t.lw", "h.head", "s.lw", "n.lw"))
+    task = ["--task", "classify", "--label", "label"]
+    extract = ["extract", source, "--model", model]
+    shares = ["--num-workers", "1", "--worker-index", "0"]
+    private = ["--mix", "2", "--private", "1", "--delta", "1e-3", "--out", str(at / "p.head")]
+    return {
+        "env": [["env"]],
+        "show": [["show", "a text", "--model", model]],
+        "extract": [
+            [*extract, "--out", d],
+            [*extract, "--out", t, "--level", "token"],
+            [*extract, "--out", str(at / "r.lw"), "--redact", "presidio:blank"],
+            [*extract, "--out", secret, "--level", "token", "--no-text"],
+            [*extract, "--out", share, *shares],
+        ],
+        "finish": [["finish", share]],
+        "info": [["info", d], ["info", model]],
+        "verify": [["verify", d, "--sample", "2"]],
+        "merge": [["merge", d, share, "--out", str(at / "m.lw")]],
+        "repair": [["repair", d]],
+        "pool": [["pool", t, "--out", str(at / "w.lw"), "--level", "word"]],
+        "train": [["train", d, *task, "--mix", "2", "--out", head], ["train", d, *task, *private]],
+        "predict": [["predict", head, more]],
+        "evaluate": [["evaluate", head, more]],
+        "probe": [["probe", d, *task, "--quick", "--no-codelength", "--out", str(at / "probe")]],
+        "analyze": [
+            ["analyze", d, "--measure", "norm", "--out", str(at / "analysis")],
+            ["analyze", secret, "--measure", "leakage", "--source", source, "--out", str(at / "leakage")],
+        ],
+        "report": [["report", d, "--out", str(at / "page.html")]],
+        "explore": [["explore", d]],
+        "export": [["export", d, "--to", "npy", "--out", str(at / "x.npy"), "--layers", "2"]],
+        "bench": [
+            ["bench", "--model", model, "--texts", "4", "--rounds", "1", "--no-bf16", "--no-int8"],
+        ],
+    }
+
+
+def test_every_command_keeps_to_this_machine(
+    commands: dict[str, list[list[str]]],
+    seen: list[tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    quick_ceilings: None,
+) -> None:
+    assert set(commands) == set(_COMMANDS), "each command is watched"
+
+    def served(server: Loopback) -> None:
+        assert server.url.startswith("http://127.0.0.1:")
+        raise KeyboardInterrupt  # Ctrl-C, the end of `explore`
+
+    monkeypatch.setattr(Loopback, "serve", served)
+    for several in commands.values():
+        for arguments in several:
+            assert main(arguments) == 0, capsys.readouterr().err
+            assert seen == [], f"layerwise {' '.join(arguments)} used the network"
