@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from layerwise.arguments import argument
 from layerwise.choices import (
+    ALIGNMENT_FORMATS,
+    ALIGNMENT_METHODS,
     CLASS_WEIGHTS,
     DTYPES,
     FORMATS,
@@ -548,6 +550,45 @@ class AnalyzeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AlignOptions(BatchOptions, LoadOptions, ModelOptions):
+    """How the words of parallel texts are aligned."""
+
+    text: str | Sequence[str] | None = option(
+        None, "two columns of a table that hold the sides", metavar="A,B"
+    )
+    encoding: str = option("utf-8", "character encoding of the files", metavar="NAME")
+    raw: bool = option(
+        False,
+        "split sentences into words as extract does: runs of letters and digits, CJK characters, other visible characters "
+        "(without it, words stand between blanks)",
+    )
+    layers: LayerSpec = option("all", _LAYERS, metavar="LAYERS")
+    method: str | Sequence[str] = option(
+        (),
+        "argmax: tokens that are each other's nearest; itermax: and once more among those that are left; match: the best "
+        "matching as a whole; softmax: probabilities in both directions; or several (default: argmax)",
+        metavar="{" + ",".join(ALIGNMENT_METHODS) + "}",
+        kind="several",
+    )
+    centre: bool = option(False, "subtract the mean of all tokens of each side first")
+    gold: Any = option(
+        None,
+        "gold links, a line per sentence pair: 3-4 sure, 3p4 possible; scores every layer and method",
+        metavar="FILE",
+        kind="path",
+    )
+    gold_base: int = option(
+        0, "number of the first word in --gold, 0 or 1", metavar="{0,1}", kind="count"
+    )
+    to: str = option(
+        "jsonl",
+        "format of --out: jsonl, or pharaoh (0-0 1-2), which has room for one layer and one method",
+        choices=ALIGNMENT_FORMATS,
+    )
+    seed: int = option(0, "seed of the halves for the advice, and of intervals", metavar="N", kind="count")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PageOptions:
     """What the page of a dataset shows."""
 
@@ -586,6 +627,7 @@ class VerifyOptions:
 
 
 __all__ = [
+    "AlignOptions",
     "AnalyzeOptions",
     "BatchOptions",
     "BenchOptions",
