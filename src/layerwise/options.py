@@ -577,9 +577,7 @@ class AlignOptions(BatchOptions, LoadOptions, ModelOptions):
         metavar="FILE",
         kind="path",
     )
-    gold_base: int = option(
-        0, "number of the first word in --gold, 0 or 1", metavar="{0,1}", kind="count"
-    )
+    gold_base: int = option(0, "number of the first word in --gold, 0 or 1", metavar="{0,1}", kind="count")
     to: str = option(
         "jsonl",
         "format of --out: jsonl, or pharaoh (0-0 1-2), which has room for one layer and one method",

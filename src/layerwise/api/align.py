@@ -118,9 +118,7 @@ def align(
         encoder = model_of(model, **part(options, LoadOptions))
         names = resolve_layers(layers, encoder.blocks)
         to_line = line_format(to, methods, names)
-        encode = partial(
-            encoder.encode, layers=names, level="token", prompt="", batch_tokens=batch_tokens
-        )
+        encode = partial(encoder.encode, layers=names, level="token", prompt="", batch_tokens=batch_tokens)
         plan = AlignPlan(names, encoder.width, methods, centre, links, seed)
         aligner = Aligner(texts, encode, plan)
         pairs = aligner.pairs(total, track)

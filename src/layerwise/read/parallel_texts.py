@@ -55,7 +55,12 @@ class ParallelTexts:
 
 
 def open_parallel(
-    a: Any, b: Any = None, *, text: str | Sequence[str] | None = None, encoding: str = "utf-8", raw: bool = False
+    a: Any,
+    b: Any = None,
+    *,
+    text: str | Sequence[str] | None = None,
+    encoding: str = "utf-8",
+    raw: bool = False,
 ) -> ParallelTexts:
     """Return parallel texts.
 

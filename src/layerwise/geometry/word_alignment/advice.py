@@ -12,7 +12,9 @@ from layerwise.wording import Message, fixed, percent
 _LEAST = 4  # sentence pairs that can be halved
 
 
-def advise(of_sentences: I64, methods: Sequence[str], layers: Sequence[str], seed: int) -> AlignmentAdvice | None:
+def advise(
+    of_sentences: I64, methods: Sequence[str], layers: Sequence[str], seed: int
+) -> AlignmentAdvice | None:
     """Return the advice, and how the chosen layer compares with the deepest one; `None` for fewer than 4 sentences.
 
     Args:
@@ -27,10 +29,10 @@ def advise(of_sentences: I64, methods: Sequence[str], layers: Sequence[str], see
     rates = error_rate(of_sentences[choosing].sum(axis=0))
     if np.isnan(rates).all():
         return None
-    method, layer = np.unravel_index(np.nanargmin(rates), rates.shape)
-    scored = of_sentences[scoring]
-    draws = resampled(scored[:, method][:, [layer, len(layers) - 1]], seed)
-    rate, last = error_rate(scored[:, method][:, [layer, len(layers) - 1]].sum(axis=0)).tolist()
+    method, layer = (int(place) for place in np.unravel_index(np.nanargmin(rates), rates.shape))
+    scored = of_sentences[scoring, method][:, np.array([layer, len(layers) - 1])]
+    draws = resampled(scored, seed)
+    rate, last = error_rate(scored.sum(axis=0)).tolist()
     low, high = (end.tolist() for end in ends(error_rate(draws)[:, 0]))
     fewer = ends(error_rate(draws)[:, 1] - error_rate(draws)[:, 0])
     values = {

@@ -58,9 +58,7 @@ def resampled(of_sentences: I64, seed: int) -> F64:
     sentences = len(of_sentences)
     flat = of_sentences.reshape(sentences, -1).astype(np.float64)
     rng, step = np.random.default_rng(seed), max(1, _CELLS // max(sentences, 1))
-    sums = [
-        resample(rng, min(step, _DRAWS - start), sentences) @ flat for start in range(0, _DRAWS, step)
-    ]
+    sums = [resample(rng, min(step, _DRAWS - start), sentences) @ flat for start in range(0, _DRAWS, step)]
     return np.concatenate(sums).reshape(_DRAWS, *of_sentences.shape[1:])
 
 

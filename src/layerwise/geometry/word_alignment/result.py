@@ -133,7 +133,9 @@ class Alignment(NamedResult[Mapping[str, LayerLinks]]):
     def _table(self) -> Table:
         rows = [(name, layer, links) for name, each in self.methods.items() for layer, links in each.items()]
         first = {"method": [name for name, _, _ in rows], "layer": [layer for _, layer, _ in rows]}
-        names = ("aer", "low", "high", "precision", "recall") if self.has_gold else ("agreement", "low", "high")
+        names = (
+            ("aer", "low", "high", "precision", "recall") if self.has_gold else ("agreement", "low", "high")
+        )
         return {**first, **{name: [getattr(links, name) for _, _, links in rows] for name in names}}
 
     def _shown_table(self) -> Table:

@@ -40,7 +40,8 @@ class Side:
 
     def sums(self) -> F64:
         """Return the sum of the vectors of each layer: (layers, width)."""
-        return self.vectors.sum(axis=1, dtype=np.float64)
+        sums: F64 = self.vectors.sum(axis=1, dtype=np.float64)
+        return sums
 
     def scale(self, mean: F64 | None) -> None:
         """Subtract a mean (layers, width) from the vectors, in place, and divide them by their lengths."""
