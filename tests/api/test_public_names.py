@@ -9,15 +9,16 @@ import pytest
 import layerwise as lw
 
 NAMES = [
-    *("Analysis", "Benchmark", "DatasetError", "Encoder", "Evaluation", "Facts", "Head", "HeadError"),
+    *("Alignment", "Analysis", "Benchmark", "DatasetError", "Encoder", "Evaluation", "Facts", "Head", "HeadError"),
     *("LayerDataset", "LayerFeatures", "LayerMix", "LayerStates", "LayerwiseError", "ModelError"),
     *("NotebookPage", "OutputError", "Overview", "Predictions", "ProbeResult", "Progress", "Repair"),
-    *("RequestError", "SourceError", "Verification", "analyze", "bench", "env", "evaluate", "explore"),
+    *("RequestError", "SourceError", "Verification", "align", "analyze", "bench", "env", "evaluate", "explore"),
     *("export", "extract", "finish", "info", "load_encoder", "load_head", "merge", "open_dataset", "plots"),
     *("pool", "predict", "probe", "repair", "report", "show", "train", "verify"),
 ]
 VERBS = [
     *(
+        "align",
         "analyze",
         "bench",
         "env",
@@ -37,6 +38,7 @@ VERBS = [
 ]
 FIRST = {
     **dict.fromkeys(VERBS, "dataset"),
+    "align": "a",
     "bench": None,
     "env": None,
     "evaluate": "head",

@@ -7,16 +7,13 @@ and method is scored by its alignment error rate (AER), and the table ends in ad
 
 import argparse
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 from layerwise import api
 from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
 from layerwise.options import AlignOptions, RunOptions
 from layerwise.wording import fixed
-
-if TYPE_CHECKING:
-    from layerwise.geometry.word_alignment.result import Alignment, LayerLinks
 
 HELP = "align the words of parallel texts at every layer"
 EXAMPLES = """\
@@ -67,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _rows(alignment: "Alignment") -> Iterator[tuple[str, ...]]:
+def _rows(alignment: Any) -> Iterator[tuple[str, ...]]:
     """Yield the cells of each method and layer; rates are in percent."""
     scored = alignment.has_gold
     yield ("method", "layer", *(("AER", "95%", "precision", "recall") if scored else ("agreement", "95%")))
@@ -76,11 +73,11 @@ def _rows(alignment: "Alignment") -> Iterator[tuple[str, ...]]:
             yield (method, layer, *(_scored(links) if scored else _rate(links.agreement, links)))
 
 
-def _scored(links: "LayerLinks") -> tuple[str, ...]:
+def _scored(links: Any) -> tuple[str, ...]:
     return *_rate(links.aer, links), _percent(links.precision), _percent(links.recall)
 
 
-def _rate(value: float | None, links: "LayerLinks") -> tuple[str, str]:
+def _rate(value: float | None, links: Any) -> tuple[str, str]:
     return _percent(value), f"{_percent(links.low)} to {_percent(links.high)}"
 
 

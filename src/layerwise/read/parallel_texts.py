@@ -160,15 +160,15 @@ def _zipped(
 ) -> Iterator[tuple[str, Any, Any]]:
     number = 0
     both = zip_longest(first, second)
-    for number, (one, other) in enumerate(both, 1):
-        if one is None or other is None:
-            longer, shorter = names if other is None else names[::-1]
+    for number, (line_a, line_b) in enumerate(both, 1):
+        if line_a is None or line_b is None:
+            longer, shorter = names if line_b is None else names[::-1]
             total = number + sum(1 for _ in both)
             raise SourceError(
                 f"{longer} has {total:,} lines and {shorter} {number - 1:,}; line n of one file must be the translation of "
                 "line n of the other"
             )
-        yield one[0], one[1], other[1]
+        yield line_a[0], line_a[1], line_b[1]
 
 
 def _cut(line: _Placed) -> tuple[str, Any, Any]:

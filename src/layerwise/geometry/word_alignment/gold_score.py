@@ -23,9 +23,9 @@ def counts(links: NDArray[np.bool_], sure: Links, possible: Links) -> I64:
 
     `links` is bool (layers, words of a, words of b); sure links are among the possible ones.
     """
-    found = [links[:, [i for i, _ in gold], [j for _, j in gold]].sum(axis=1) for gold in (sure, possible)]
-    of_all = np.full(len(links), len(sure))
-    result: I64 = np.stack([links.sum(axis=(1, 2)), of_all, *found], axis=1).astype(np.int64)
+    hits = [links[:, [i for i, _ in gold], [j for _, j in gold]].sum(axis=1) for gold in (sure, possible)]
+    sure_links = np.full(len(links), len(sure))
+    result: I64 = np.stack([links.sum(axis=(1, 2)), sure_links, *hits], axis=1).astype(np.int64)
     return result
 
 

@@ -76,7 +76,7 @@ class AlignPlan:
 
 
 @dataclass(slots=True)
-class _Counts:
+class _Tallies:
     """What is counted while sentence pairs are aligned: of each sentence, and of each side."""
 
     gold: list[I64] = field(default_factory=list)
@@ -91,7 +91,7 @@ class Aligner:
 
     def __init__(self, texts: Iterable[Pair], encode: Encode, plan: AlignPlan) -> None:
         self._texts, self._encode, self._plan = texts, encode, plan
-        self._counts = _Counts()
+        self._counts = _Tallies()
 
     def pairs(self, total: int, track: Tracker = SILENT) -> Iterator[AlignedPair]:
         """Yield the links of each of `total` sentence pairs; only a few of them are in memory."""
