@@ -527,7 +527,7 @@ class AnalyzeOptions:
     )
     sides: str | None = option(
         None,
-        "with --pairs: column with two values, such as languages, one for each side of a pair",
+        "with --pairs: column with the side of each text, such as its language; two values or more",
         metavar="COL",
     )
     max_rows: int = option(

@@ -29,8 +29,29 @@ def content(result: Any, key: str, verb: str) -> ResultJson:
 
 
 def per_layer(analysis: ResultJson) -> dict[str, ResultJson]:
-    """Return the measures of an analysis that are a number per layer."""
-    return {name: measure for name, measure in analysis["measures"].items() if not _paired(measure)}
+    """Return the measures of an analysis that are a number per layer; of retrieval one for each direction."""
+    return {
+        key: of_direction
+        for name, measure in analysis["measures"].items()
+        if not _paired(measure)
+        for key, of_direction in _by_direction(name, measure).items()
+    }
+
+
+def of_directions(analysis: ResultJson) -> dict[str, ResultJson]:
+    """Return the measures of an analysis that are a number per layer and direction, such as retrieval."""
+    measures: Mapping[str, ResultJson] = analysis["measures"]
+    return {name: measure for name, measure in measures.items() if isinstance(measure["values"], Mapping)}
+
+
+def _by_direction(name: str, measure: ResultJson) -> dict[str, ResultJson]:
+    if not isinstance(measure["values"], Mapping):
+        return {name: measure}
+    ends = [key for key in ("values", "low", "high", "floor") if measure.get(key) is not None]
+    return {
+        f"{name}:{direction}": {**measure, **{key: measure[key][direction] for key in ends}}
+        for direction in measure["values"]
+    }
 
 
 def of_pairs(analysis: ResultJson) -> dict[str, ResultJson]:
@@ -54,4 +75,4 @@ def places(layers: Sequence[str]) -> list[int]:
 
 def _paired(measure: ResultJson) -> bool:
     values = measure["values"]
-    return len(values) > 0 and isinstance(values[0], Sequence)
+    return not isinstance(values, Mapping) and len(values) > 0 and isinstance(values[0], Sequence)
