@@ -461,6 +461,11 @@ class ProbeOptions:
         metavar="COL",
     )
     split: str | None = option(None, _SPLIT, metavar="COL")
+    centre: str | None = option(
+        None,
+        "column, such as the language: subtract the mean of all rows with the same value, test rows included, from each layer",
+        metavar="COL",
+    )
     label_separator: str | None = option(None, _LABEL_SEPARATOR, metavar="C")
     labels_from: Any = option(None, _LABELS_FROM, metavar="FILE[:COL]", kind="path")
     metric: str | None = option(

@@ -116,9 +116,9 @@ def test_what_is_all_alike_is_found_by_chance(variant: str) -> None:
 def test_variants_differ_where_they_should() -> None:
     """A text that is near everything takes all hits by cosine; CSLS and the margin take its nearness off."""
     rng = np.random.default_rng(1)
-    a = rng.normal(size=(80, 30)) + 1.5
+    a = rng.normal(size=(80, 30)) + 3
     b = a + 0.9 * rng.normal(size=(80, 30))
-    b[0] = 1.5  # the mean of all texts
+    b[0] = 3  # the mean of all texts
     scores = {variant: float(variant_hits(variant, a, b)[0].mean()) for variant in VARIANTS}
     assert scores["csls"] > scores["cosine"] + 0.1
     assert scores["margin"] > scores["cosine"] + 0.1
@@ -219,7 +219,7 @@ def test_several_languages_are_one_analysis() -> None:
         assert low is not None
         assert high is not None
         assert ((low <= measure.values) & (measure.values <= high)).all()
-    assert analysis["retrieval_cosine"].values[2, 1] < 0.7 < analysis["retrieval_centred"].values[2, 1]
+    assert analysis["retrieval_cosine"].values[:, 1].min() < 0.9 < analysis["retrieval_centred"].values[:, 1].min()
     content = json.loads(json.dumps(analysis.to_json()))
     assert list(content["measures"]["retrieval_cosine"]["values"]) == list(directions)
     assert len(content["measures"]["retrieval_cosine"]["low"]["en>fr"]) == 2
@@ -280,7 +280,7 @@ def test_a_high_probe_says_that_it_does_not_mean_unaligned() -> None:
     marked = [np.concatenate([meaning, meaning + 4 * np.eye(10)[0]])]
     columns = {"pair": [*map(str, range(80))] * 2, "side": ["de"] * 80 + ["en"] * 80}
     analysis = lw.analyze(states_of(marked, columns), pairs="pair", sides="side", measure=["retrieval", "language"])
-    assert analysis["language_probe"].values[0] > 0.99
+    assert analysis["language_probe"].values[0] > 0.95
     assert "doesn't mean that the languages aren't aligned" in str(analysis["language_probe"].note)
     assert analysis["retrieval_centred"].values.min() == 1
 

@@ -26,7 +26,8 @@ everything else is a JSON value. All but `title` may be missing or null; the pag
       span      uint32 (count, 2) or null: start and end in the text, in code points
       neighbours  {k, points: uint32 (layers, count, k), cosines: int8 (layers, count, k), × 127} or null: among the points
     probe       content of probe.json, or null; with `short_mixes`, the shortest form of each mix string in it
-    analysis    content of analysis.json, or null; its measures get a `scale` (`figures.measure_scale`)
+    analysis    content of analysis.json, or null; its measures get a `scale`, those with directions become one for each, and
+                stay whole in `directions` (`figures.measure_scale`)
     tokens      a list of texts: `doc`, `text` (or null), `count` (of its tokens), `tokens`, `special`, `unknown` (or null),
                 `truncated` (how many tokens were cut off),
                 `norms` float32 (layers, n), `moves` float32 (layers − 1, n): cosine with the same token one layer before,
@@ -69,7 +70,7 @@ from layerwise.figures.packing import Array, ArrayPacker, letters, narrow
 from layerwise.wording import catalogue, in_language
 
 # What keys of texts begin with that only Python uses.
-NOT_ON_THE_PAGE = ("advise.", "design.", "figure.", "markdown.", "note.", "source.", "terminal.", "unit.")
+NOT_ON_THE_PAGE = ("advise.", "align.", "design.", "figure.", "markdown.", "note.", "retrieval.", "source.", "terminal.", "transfer.", "unit.")
 # In the order in which they run: each file uses definitions of those before it.
 SCRIPTS = (
     *(
@@ -85,7 +86,7 @@ SCRIPTS = (
         "layers",
         "chosen",
     ),
-    *("panel", "header", "probe", "learned", "matrix", "compare", "geometry", "tokens", "attention", "main"),
+    *("panel", "header", "probe", "learned", "matrix", "compare", "directions", "geometry", "tokens", "attention", "main"),
 )
 
 

@@ -44,6 +44,14 @@ def of_directions(analysis: ResultJson) -> dict[str, ResultJson]:
     return {name: measure for name, measure in measures.items() if isinstance(measure["values"], Mapping)}
 
 
+def few_directions(analysis: ResultJson) -> dict[str, ResultJson]:
+    """Return the measures that are a number per layer, without those in more directions than two curves can show."""
+    many = {name for name, measure in of_directions(analysis).items() if len(measure["values"]) > 2}
+    measures = per_layer(analysis)
+    few = {name: measure for name, measure in measures.items() if name.partition(":")[0] not in many}
+    return few or measures
+
+
 def _by_direction(name: str, measure: ResultJson) -> dict[str, ResultJson]:
     if not isinstance(measure["values"], Mapping):
         return {name: measure}
