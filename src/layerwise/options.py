@@ -597,6 +597,12 @@ class PageOptions:
 
     probe: Any = option(None, "folder that `layerwise probe --out` wrote", metavar="DIR", kind="path")
     analysis: Any = option(None, "folder that `layerwise analyze --out` wrote", metavar="DIR", kind="path")
+    links: Any = option(
+        None,
+        "file that `layerwise align --out` wrote: show the first sentence pairs with their links",
+        metavar="FILE",
+        kind="path",
+    )
     lang: str = option("en", "language of the page", choices=LANGS)
     points: int = option(
         5000, "largest number of rows on the map; whole texts are sampled", metavar="N", kind="count"

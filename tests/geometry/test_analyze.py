@@ -302,10 +302,6 @@ def test_labels_that_tell_nothing_apart_leave_the_measure_empty(label: list[Any]
         ({"pairs": "nonsense"}, "no column 'nonsense'.*there are doc, text, key"),
         ({"pairs": "text"}, "no value of column 'text' is shared by exactly two texts"),
         ({"sides": "text"}, "give pairs with it"),
-        (
-            {"pairs": "key", "sides": "text"},
-            "must have two values, one per side of a pair, and has 10: text number 0",
-        ),
         ({"pairs": "text", "measure": ["class_separation"], "label": None}, "exactly two texts"),
         (
             {"measure": "class_separation"},

@@ -330,7 +330,8 @@ def test_the_command_prints_a_row_per_direction_and_the_advice(
     assert list(stored["measures"]["retrieval_margin"]["values"]) == ["x>y", "y>x"]
     assert (tmp_path / "out/geometry.svg").exists()
     assert (tmp_path / "out/retrieval_cosine.svg").exists()
-    assert main(["report", str(tmp_path / "t.lw"), "--analysis", str(tmp_path / "out"), "--out", str(tmp_path / "p.html")]) == 0
+    page = tmp_path / "page.html"
+    assert main(["report", str(tmp_path / "t.lw"), "--analysis", str(tmp_path / "out"), "--out", str(page)]) == 0
 
 
 @pytest.mark.skipif(not (E5.is_dir() and SHARED.is_dir()), reason="needs shared/ and the model of shared/tools")

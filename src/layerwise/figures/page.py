@@ -36,6 +36,8 @@ everything else is a JSON value. All but `title` may be missing or null; the pag
                 `distances`, which of it the plane shows,
                 `attention` uint8 (blocks, heads, m, m), × 255, row attends to column, of the first m tokens, or null;
                 `attention_layers`
+    links       the first sentence pairs that `align` wrote, or null: `methods`, `layers`, and `pairs`, a list of `a`, `b` (words)
+                and `links` by method and layer
     tokens_note why there are no tokens, or null
     versions    versions of libraries, by name
     notes       sentences
@@ -86,7 +88,7 @@ SCRIPTS = (
         "layers",
         "chosen",
     ),
-    *("panel", "header", "probe", "learned", "matrix", "compare", "directions", "geometry", "tokens", "attention", "main"),
+    *("panel", "header", "probe", "learned", "matrix", "compare", "directions", "geometry", "tokens", "wordlinks", "attention", "main"),
 )
 
 
