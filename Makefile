@@ -47,6 +47,7 @@ results: $(VENV)/.dev  ## write the tables of docs/results.md, from ../shared/da
 	$(BIN)/python benchmarks/tasks.py
 	$(BIN)/python benchmarks/tuning.py
 	$(BIN)/python benchmarks/multitask.py
+	$(BIN)/python benchmarks/languages.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -113,7 +113,9 @@ def measure_name(name: str) -> str:
     """
     if name.startswith("retrieval_") and ":" in name:
         variant, _, direction = name.partition(":")
-        return Message("measure.direction", name=name_of("measure", variant), direction=direction.replace(">", " → "))
+        return Message(
+            "measure.direction", name=name_of("measure", variant), direction=direction.replace(">", " → ")
+        )
     if name.startswith("against_"):
         return Message("measure.against", name=name_of("measure", name.removeprefix("against_")))
     return name_of("measure", name)

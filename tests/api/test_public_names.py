@@ -9,10 +9,30 @@ import pytest
 import layerwise as lw
 
 NAMES = [
-    *("Alignment", "Analysis", "Benchmark", "DatasetError", "Encoder", "Evaluation", "Facts", "Head", "HeadError"),
+    *(
+        "Alignment",
+        "Analysis",
+        "Benchmark",
+        "DatasetError",
+        "Encoder",
+        "Evaluation",
+        "Facts",
+        "Head",
+        "HeadError",
+    ),
     *("LayerDataset", "LayerFeatures", "LayerMix", "LayerStates", "LayerwiseError", "ModelError"),
     *("NotebookPage", "OutputError", "Overview", "Predictions", "ProbeResult", "Progress", "Repair"),
-    *("RequestError", "SourceError", "Verification", "align", "analyze", "bench", "env", "evaluate", "explore"),
+    *(
+        "RequestError",
+        "SourceError",
+        "Verification",
+        "align",
+        "analyze",
+        "bench",
+        "env",
+        "evaluate",
+        "explore",
+    ),
     *("export", "extract", "finish", "info", "load_encoder", "load_head", "merge", "open_dataset", "plots"),
     *("pool", "predict", "probe", "repair", "report", "show", "train", "verify"),
 ]
@@ -89,7 +109,12 @@ def test_a_verb_takes_its_subject_first_and_options_by_name(verb: str) -> None:
     parameters = list(inspect.signature(getattr(lw, verb)).parameters.values())
     positional = [one.name for one in parameters if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
     assert positional[:1] == [name for name in [FIRST[verb]] if name]
-    assert positional[1:] in ([], ["out"], ["source"] if verb in ("predict", "evaluate") else [], ["b"] if verb == "align" else [])
+    assert positional[1:] in (
+        [],
+        ["out"],
+        ["source"] if verb in ("predict", "evaluate") else [],
+        ["b"] if verb == "align" else [],
+    )
 
 
 @pytest.mark.parametrize("verb", verbs())

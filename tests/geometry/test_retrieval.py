@@ -174,7 +174,9 @@ def test_pairs_of_several_sides() -> None:
         ("en", "fr"): [[0, 2], [4, 3]],
     }
     assert alone == 4  # 3 has no partner, and of 4 one side is there twice
-    with pytest.raises(RequestError, match="column 'side' must have two values or more, one per side, and has 1: en"):
+    with pytest.raises(
+        RequestError, match="column 'side' must have two values or more, one per side, and has 1: en"
+    ):
         side_pairs(states_of(noise(4, 4, 1), {"key": list("aabb"), "side": ["en"] * 4}), "key", "side")
     with pytest.raises(RequestError, match="no value of column 'key' is shared by exactly two texts"):
         side_pairs(states_of(noise(4, 4, 1), {"key": list("abcd"), "side": list("xyxy")}), "key", "side")
@@ -219,7 +221,11 @@ def test_several_languages_are_one_analysis() -> None:
         assert low is not None
         assert high is not None
         assert ((low <= measure.values) & (measure.values <= high)).all()
-    assert analysis["retrieval_cosine"].values[:, 1].min() < 0.9 < analysis["retrieval_centred"].values[:, 1].min()
+    assert (
+        analysis["retrieval_cosine"].values[:, 1].min()
+        < 0.9
+        < analysis["retrieval_centred"].values[:, 1].min()
+    )
     content = json.loads(json.dumps(analysis.to_json()))
     assert list(content["measures"]["retrieval_cosine"]["values"]) == list(directions)
     assert len(content["measures"]["retrieval_cosine"]["low"]["en>fr"]) == 2
@@ -279,7 +285,9 @@ def test_a_high_probe_says_that_it_does_not_mean_unaligned() -> None:
     meaning = rng.normal(size=(80, 10))
     marked = [np.concatenate([meaning, meaning + 4 * np.eye(10)[0]])]
     columns = {"pair": [*map(str, range(80))] * 2, "side": ["de"] * 80 + ["en"] * 80}
-    analysis = lw.analyze(states_of(marked, columns), pairs="pair", sides="side", measure=["retrieval", "language"])
+    analysis = lw.analyze(
+        states_of(marked, columns), pairs="pair", sides="side", measure=["retrieval", "language"]
+    )
     assert analysis["language_probe"].values[0] > 0.95
     assert "doesn't mean that the languages aren't aligned" in str(analysis["language_probe"].note)
     assert analysis["retrieval_centred"].values.min() == 1
@@ -322,7 +330,9 @@ def test_the_command_prints_a_row_per_direction_and_the_advice(
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     lw.extract(tmp_path / "t.jsonl", tmp_path / "t.lw", model=model)
     command = ["analyze", str(tmp_path / "t.lw"), "--pairs", "n", "--sides", "side", "--quiet"]
-    assert main([*command, "--measure", "retrieval", "--measure", "norm", "--out", str(tmp_path / "out")]) == 0
+    assert (
+        main([*command, "--measure", "retrieval", "--measure", "norm", "--out", str(tmp_path / "out")]) == 0
+    )
     shown = capsys.readouterr().out
     assert "retrieval_margin:y>x" in shown
     assert "For retrieval use layer" in shown
@@ -331,10 +341,14 @@ def test_the_command_prints_a_row_per_direction_and_the_advice(
     assert (tmp_path / "out/geometry.svg").exists()
     assert (tmp_path / "out/retrieval_cosine.svg").exists()
     page = tmp_path / "page.html"
-    assert main(["report", str(tmp_path / "t.lw"), "--analysis", str(tmp_path / "out"), "--out", str(page)]) == 0
+    assert (
+        main(["report", str(tmp_path / "t.lw"), "--analysis", str(tmp_path / "out"), "--out", str(page)]) == 0
+    )
 
 
-@pytest.mark.skipif(not (E5.is_dir() and SHARED.is_dir()), reason="needs shared/ and the model of shared/tools")
+@pytest.mark.skipif(
+    not (E5.is_dir() and SHARED.is_dir()), reason="needs shared/ and the model of shared/tools"
+)
 @pytest.mark.slow
 def test_accuracies_of_a_real_model() -> None:
     """Measured with other code on the same model and sentences; half a point is the tolerance for other products."""
@@ -344,14 +358,20 @@ def test_accuracies_of_a_real_model() -> None:
             file = SHARED / f"data/tatoeba/{language}-eng.{side}"
             lines = file.read_text(encoding="utf-8").splitlines()
             rows += [{"text": text, "pair": f"{language}{n}", "side": side} for n, text in enumerate(lines)]
-    states = lw.load_encoder(E5).encode([row["text"] for row in rows], layers=[0, 6, 12], pool="mean", prompt="")
+    states = lw.load_encoder(E5).encode(
+        [row["text"] for row in rows], layers=[0, 6, 12], pool="mean", prompt=""
+    )
     planted = states_of(
         [states.layer(layer) for layer in states.layers],
         {name: [row[name] for row in rows] for name in ("pair", "side")},
     )
     analysis = lw.analyze(planted, pairs="pair", sides="side", measure=["cosine", "centred", "language"])
-    cosine = dict(zip(analysis["retrieval_cosine"].directions or (), analysis["retrieval_cosine"].values, strict=True))
-    centred = dict(zip(analysis["retrieval_centred"].directions or (), analysis["retrieval_centred"].values, strict=True))
+    cosine = dict(
+        zip(analysis["retrieval_cosine"].directions or (), analysis["retrieval_cosine"].values, strict=True)
+    )
+    centred = dict(
+        zip(analysis["retrieval_centred"].directions or (), analysis["retrieval_centred"].values, strict=True)
+    )
     for language, expected in {"deu": 0.985, "fra": 0.926, "cmn": 0.921, "jpn": 0.875}.items():
         direction = f"{language}>eng"
         assert cosine[direction][2] == pytest.approx(expected, abs=0.005)

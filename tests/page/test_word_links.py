@@ -16,7 +16,12 @@ from planted import noise, states_of
 
 
 def lines(count: int, **changes: Any) -> str:
-    pair = {"doc": 0, "a": ["<b>x", "y"], "b": ["u"], "links": {"match": {"emb": [[0, 0]], "1": []}}} | changes
+    pair = {
+        "doc": 0,
+        "a": ["<b>x", "y"],
+        "b": ["u"],
+        "links": {"match": {"emb": [[0, 0]], "1": []}},
+    } | changes
     return "".join(json.dumps(pair) + "\n" for _ in range(count))
 
 
@@ -40,7 +45,10 @@ def test_links_to_words_that_are_not_there_are_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("0-0 1-1\n", "line 1 is no sentence pair with links; give the file that `align` wrote with to='jsonl'"),
+        (
+            "0-0 1-1\n",
+            "line 1 is no sentence pair with links; give the file that `align` wrote with to='jsonl'",
+        ),
         (lines(1) + "[]\n", "line 2 is no sentence pair"),
         (lines(1, links={}), "line 1 has no links of any method and layer"),
         (lines(1, links={"argmax": {"1": [["x", 0]]}}), "line 1 is no sentence pair"),
@@ -72,7 +80,14 @@ def test_the_command_takes_the_file(tmp_path: Path, model: str, capsys: pytest.C
     (tmp_path / "t.txt").write_text("a text\nthe last\n")
     (tmp_path / "links").write_text("no links\n")
     lw.extract(tmp_path / "t.txt", tmp_path / "t.lw", model=model)
-    command = ["report", str(tmp_path / "t.lw"), "--links", str(tmp_path / "links"), "--out", str(tmp_path / "p.html")]
+    command = [
+        "report",
+        str(tmp_path / "t.lw"),
+        "--links",
+        str(tmp_path / "links"),
+        "--out",
+        str(tmp_path / "p.html"),
+    ]
     assert main(command) == 2
     assert "line 1 is no sentence pair with links" in capsys.readouterr().err
     assert not (tmp_path / "p.html").exists()

@@ -56,12 +56,25 @@ def test_rows_are_centred_by_the_values_of_a_column() -> None:
 
 def test_columns_that_cannot_be_centred_are_refused() -> None:
     states = states_of(noise(4, 3, 2), {"language": ["en", None, "de", ""]})
-    with pytest.raises(RequestError, match="2 of 4 rows have no value in column 'language' of centre='language'"):
+    with pytest.raises(
+        RequestError, match="2 of 4 rows have no value in column 'language' of centre='language'"
+    ):
         CentredRows(states, "language")
-    with pytest.raises(RequestError, match="there is no column 'tongue' in the dataset; there are doc, text, language"):
+    with pytest.raises(
+        RequestError, match="there is no column 'tongue' in the dataset; there are doc, text, language"
+    ):
         CentredRows(states, "tongue")
-    with pytest.raises(RequestError, match="can't be combined with random_model=True, whose rows aren't centred"):
-        probe(two_languages(0), "classify", "y", split="part", centre="language", random_models=[lambda *_: states])
+    with pytest.raises(
+        RequestError, match="can't be combined with random_model=True, whose rows aren't centred"
+    ):
+        probe(
+            two_languages(0),
+            "classify",
+            "y",
+            split="part",
+            centre="language",
+            random_models=[lambda *_: states],
+        )
 
 
 def test_the_best_layer_at_home_is_not_the_best_abroad() -> None:
@@ -141,7 +154,17 @@ def test_the_command_and_its_files_say_it(
     ]
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     lw.extract(tmp_path / "t.jsonl", tmp_path / "t.lw", model=model)
-    command = ["probe", str(tmp_path / "t.lw"), "--task", "classify", "--label", "y", "--split", "part", "--quick"]
+    command = [
+        "probe",
+        str(tmp_path / "t.lw"),
+        "--task",
+        "classify",
+        "--label",
+        "y",
+        "--split",
+        "part",
+        "--quick",
+    ]
     assert main([*command, "--centre", "lang", "--quiet", "--out", str(tmp_path / "out")]) == 0
     text = json.loads((tmp_path / "out/probe.json").read_text())["transfer"]["text"]
     assert text in capsys.readouterr().out

@@ -72,7 +72,19 @@ from layerwise.figures.packing import Array, ArrayPacker, letters, narrow
 from layerwise.wording import catalogue, in_language
 
 # What keys of texts begin with that only Python uses.
-NOT_ON_THE_PAGE = ("advise.", "align.", "design.", "figure.", "markdown.", "note.", "retrieval.", "source.", "terminal.", "transfer.", "unit.")
+NOT_ON_THE_PAGE = (
+    "advise.",
+    "align.",
+    "design.",
+    "figure.",
+    "markdown.",
+    "note.",
+    "retrieval.",
+    "source.",
+    "terminal.",
+    "transfer.",
+    "unit.",
+)
 # In the order in which they run: each file uses definitions of those before it.
 SCRIPTS = (
     *(
@@ -88,7 +100,20 @@ SCRIPTS = (
         "layers",
         "chosen",
     ),
-    *("panel", "header", "probe", "learned", "matrix", "compare", "directions", "geometry", "tokens", "wordlinks", "attention", "main"),
+    *(
+        "panel",
+        "header",
+        "probe",
+        "learned",
+        "matrix",
+        "compare",
+        "directions",
+        "geometry",
+        "tokens",
+        "wordlinks",
+        "attention",
+        "main",
+    ),
 )
 
 

@@ -25,7 +25,9 @@ def shown_links(links: Any) -> dict[str, Any] | None:
     """
     if links is None:
         return None
-    pairs = list(islice(_from_result(links) if isinstance(links, Alignment) else _from_file(Path(links)), SHOWN))
+    pairs = list(
+        islice(_from_result(links) if isinstance(links, Alignment) else _from_file(Path(links)), SHOWN)
+    )
     if not pairs:
         raise RequestError(
             f"{argument('links')} holds no sentence pairs; give the file of JSON lines that `align` wrote, or a result of it "

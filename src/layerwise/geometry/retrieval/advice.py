@@ -76,7 +76,8 @@ def advise(
     halves = [np.array_split(rng.permutation(size), 2) for size in sizes]
     # (directions, variants, layers) on each half.
     chosen_on, scored_on = (
-        np.stack([_means(hits, place, half[number]) for place, half in enumerate(halves)]) for number in (0, 1)
+        np.stack([_means(hits, place, half[number]) for place, half in enumerate(halves)])
+        for number in (0, 1)
     )
     if np.isnan(chosen_on.mean(axis=0)).all():
         return None
@@ -93,7 +94,9 @@ def _means(hits: Mapping[str, Sequence[F64]], direction: int, pairs: I64) -> F64
     return np.stack([of[direction][:, pairs].mean(axis=1) for of in hits.values()])
 
 
-def _choice(chosen_on: F64, scored_on: F64, variants: Sequence[str], layers: Sequence[str]) -> RetrievalChoice:
+def _choice(
+    chosen_on: F64, scored_on: F64, variants: Sequence[str], layers: Sequence[str]
+) -> RetrievalChoice:
     place = np.unravel_index(np.nanargmax(chosen_on), chosen_on.shape)
     variant, layer = int(place[0]), int(place[1])
     scores = scored_on[variant]
@@ -105,6 +108,4 @@ def _text(choice: RetrievalChoice, last: str) -> str:
     text = Message("retrieval.advice", variant=variant, layer=choice.layer, score=fixed(choice.score))
     if choice.layer == last:
         return text
-    return Message(
-        "retrieval.advice.last", advice=text, layer=last, score=fixed(choice.last)
-    )
+    return Message("retrieval.advice.last", advice=text, layer=last, score=fixed(choice.last))

@@ -24,7 +24,9 @@ _TELLS_ALL = 0.95  # a probe above it says nothing about alignment
 class SampledPairs:
     """The rows of at most `limit` pairs of each two sides."""
 
-    def __init__(self, dataset: Layered, pairs: Sequence[SidePair], limit: int, seed: int, *, intervals: bool) -> None:
+    def __init__(
+        self, dataset: Layered, pairs: Sequence[SidePair], limit: int, seed: int, *, intervals: bool
+    ) -> None:
         rng = np.random.default_rng(seed)
         self.of = [len(pair.rows) for pair in pairs]
         self.pairs = [pair.take(_drawn(rng, len(pair.rows), limit)) for pair in pairs]
@@ -62,7 +64,8 @@ class SampledPairs:
         sides, groups, places = self._sided_rows()
         hits = np.stack(
             spread(
-                lambda name: side_hits(self._texts.layer(name)[places], sides, groups, self._seed), self.layers
+                lambda name: side_hits(self._texts.layer(name)[places], sides, groups, self._seed),
+                self.layers,
             )
         )
         low, high = _resampled_means(hits, groups, self._seed) if self._intervals else (None, None)
@@ -109,9 +112,7 @@ class SampledPairs:
         return sides, groups, np.arange(count)
 
     def _sides_of(self, sizes: Sequence[int]) -> list[str]:
-        return [
-            f"{pair.a} – {pair.b} {size:,}" for pair, size in zip(self.pairs, sizes, strict=True)
-        ]
+        return [f"{pair.a} – {pair.b} {size:,}" for pair, size in zip(self.pairs, sizes, strict=True)]
 
 
 def _drawn(rng: np.random.Generator, count: int, limit: int) -> I64:
