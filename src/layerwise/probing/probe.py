@@ -14,15 +14,15 @@ from layerwise.probing.coarse import drop_hopeless
 from layerwise.probing.duration import estimate
 from layerwise.probing.expected_layer import cumulative_mixes
 from layerwise.probing.extras import ProbeExtras, read_vectors
+from layerwise.probing.home_and_abroad import transfer
 from layerwise.probing.power import power_note
 from layerwise.probing.problem import gather
 from layerwise.probing.results import ProbeResult
 from layerwise.probing.run import CODES, FOLDS, ProbeRun, RandomModel
 from layerwise.probing.summary import ResultBuilder, time_after, with_dropped
-from layerwise.probing.transfer import transfer
 from layerwise.states import Layered
-from layerwise.wording import Message
 from layerwise.word_vectors import VectorReader
+from layerwise.wording import Message
 
 _REPEATS = 5
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from layerwise._util.display import interval, number, text
 from layerwise._util.json_values import plain
 from layerwise.layers import short_mix
-from layerwise.probing.transfer import Transfer
+from layerwise.probing.home_and_abroad import Transfer
 from layerwise.results import Estimate, NamedResult, Table
 from layerwise.wording import Message, joined, messages_json
 

@@ -68,10 +68,7 @@ def side_pairs(dataset: Layered, column: str, sides: str | None = None) -> tuple
         return [SidePair(*(names if len(names) == 2 else "ab"), rows)], 0
     values = list(map(sys.intern, _values(dataset, column)))
     valued = sum(map(bool, values))
-    if sides is None:
-        pairs = _unsided(values)
-    else:
-        pairs = _sided(values, list(map(sys.intern, _values(dataset, sides))), sides)
+    pairs = _unsided(values) if sides is None else _sided(values, _values(dataset, sides), sides)
     if not pairs:
         raise RequestError(
             f"no value of column {column!r} is shared by exactly two texts; name the column that two texts of a pair share"
@@ -89,10 +86,10 @@ def _unsided(values: Sequence[str]) -> list[SidePair]:
     return [SidePair("a", "b", np.array(pairs, np.int64))] if pairs else []
 
 
-def _sided(values: Sequence[str], side: Sequence[str], column: str) -> list[SidePair]:
+def _sided(values: Sequence[str], side: Iterator[str], column: str) -> list[SidePair]:
     rows: dict[str, dict[str, int]] = {}
     repeated: set[tuple[str, str]] = set()
-    for row, (value, name) in enumerate(zip(values, side, strict=True)):
+    for row, (value, name) in enumerate(zip(values, map(sys.intern, side), strict=True)):
         if value and name:
             if name in rows.setdefault(value, {}):
                 repeated.add((value, name))

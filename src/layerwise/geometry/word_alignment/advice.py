@@ -31,28 +31,30 @@ def advise(
         return None
     method, layer = (int(place) for place in np.unravel_index(np.nanargmin(rates), rates.shape))
     scored = of_sentences[scoring, method][:, np.array([layer, len(layers) - 1])]
-    draws = resampled(scored, seed)
+    rates_of_both = error_rate(resampled(scored, seed))
     rate, last = error_rate(scored.sum(axis=0)).tolist()
-    low, high = (end.tolist() for end in ends(error_rate(draws)[:, 0]))
-    fewer = ends(error_rate(draws)[:, 1] - error_rate(draws)[:, 0])
-    values = {
-        "method": methods[method],
-        "layer": layers[layer],
-        "aer": percent(rate, 1),
-        "low": fixed(100 * low, 1),
-        "high": percent(high, 1),
-        "n": len(choosing),
-        "of": len(scoring),
-    }
-    text = Message("align.advice", **values)
-    if layer != len(layers) - 1:
-        key = "align.advice.last" if fewer[0] > 0 else "align.advice.last.same"
-        more = Message(
-            key,
-            layer=layers[-1],
-            aer=percent(last, 1),
-            low=fixed(100 * float(fewer[0]), 1),
-            high=fixed(100 * float(fewer[1]), 1),
-        )
-        text = Message("align.advice.both", advice=text, last=more)
+    low, high = (float(end[0]) for end in ends(rates_of_both))
+    chosen = Message(
+        "align.advice",
+        method=methods[method],
+        layer=layers[layer],
+        **_rate(rate, low, high),
+        n=len(choosing),
+        of=len(scoring),
+    )
+    if layer == len(layers) - 1:
+        return AlignmentAdvice(methods[method], layers[layer], rate, low, high, chosen)
+    more, most = (float(end) for end in ends(rates_of_both[:, 1] - rates_of_both[:, 0]))
+    text = Message("align.advice.both", advice=chosen, last=_deepest(layers[-1], last, more, most))
     return AlignmentAdvice(methods[method], layers[layer], rate, low, high, text)
+
+
+def _deepest(layer: str, rate: float, more: float, most: float) -> Message:
+    """Return how many more errors the deepest layer makes."""
+    key = "align.advice.last" if more > 0 else "align.advice.last.same"
+    return Message(key, layer=layer, **_rate(rate, more, most))
+
+
+def _rate(rate: float, low: float, high: float) -> dict[str, str]:
+    """Return a rate and the ends of an interval as numbers of percent."""
+    return {"aer": percent(rate, 1), "low": fixed(100 * low, 1), "high": fixed(100 * high, 1)}
