@@ -115,6 +115,8 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         counted(open_parallel(table, text="en,fr"))
     with pytest.raises(SourceError, match="doesn't exist"):
         open_parallel("nowhere.en", b)
+    with pytest.raises(RequestError, match="encoding='punycode' is no encoding of text files"):
+        open_parallel(a, b, encoding="punycode")
     with pytest.raises(SourceError, match="text 1 holds 7; give a string, or a list of words"):
         counted(open_parallel(["a", 7], ["b", "c"]))
     with pytest.raises(RequestError, match="raw=True splits strings, and text 0 holds a list"):

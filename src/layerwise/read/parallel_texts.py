@@ -13,6 +13,7 @@ from layerwise.read.corpus import read_fields
 from layerwise.read.endings import has_known_ending, is_text
 from layerwise.read.files import find_files
 from layerwise.read.lines import read_lines, without_end
+from layerwise.read.options import check_encoding
 from layerwise.read.record import listed, shown
 from layerwise.texts import listed as listed_texts
 from layerwise.word_split import split_words
@@ -75,6 +76,7 @@ def open_parallel(
         RequestError: arguments that don't fit each other.
         SourceError: a file that can't be read, or a line without its two sides (while iterating).
     """
+    check_encoding(encoding)
     if text is not None:
         return ParallelTexts(_table_reader(a, b, text, encoding), raw=raw)
     if b is not None:
