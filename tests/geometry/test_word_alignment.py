@@ -135,7 +135,7 @@ def test_methods_do_not_depend_on_the_direction(name: str) -> None:
 def test_the_temperature_follows_the_scale_of_a_layer() -> None:
     """A layer whose cosines crowd together has the same links: a fixed temperature would link everything."""
     values = cosines((6, 8), 1)
-    crowded = np.asarray(0.9 + 0.01 * values.astype(np.float64), values.dtype)
+    crowded: Any = (0.9 + 0.01 * values.astype(np.float64)).astype(np.float32)
     # float32 rounds cosines near 0.9 by 3e-8, and here 0.01 of them would be 1e-4 of a temperature.
     assert (softmax(values) != softmax(crowded)).mean() < 0.01
     assert softmax(np.ones((1, 3, 4), np.float32)).all()  # no token differs from another

@@ -75,14 +75,14 @@ class Measured:
         if self.directions is None:
             return {name: self}
         arrays = {key: getattr(self, key) for key in ("values", "low", "high", "floor")}
-        return {
-            f"{name}:{direction}": replace(
-                self,
-                directions=None,
-                **{key: None if array is None else array[place] for key, array in arrays.items()},
-            )
-            for place, direction in enumerate(self.directions)
-        }
+
+        def part(place: int) -> Measured:
+            parts: dict[str, Any] = {
+                key: None if array is None else array[place] for key, array in arrays.items()
+            }
+            return replace(self, directions=None, **parts)
+
+        return {f"{name}:{direction}": part(place) for place, direction in enumerate(self.directions)}
 
     @property
     def is_matrix(self) -> bool:

@@ -1,6 +1,6 @@
 """The sentence pairs with links that the page shows: the first ones of a file that `align` wrote, or of its result."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def _pair(line: bytes, place: str) -> dict[str, Any]:
         raise RequestError(
             f"{place} is no sentence pair with links; give the file that `align` wrote with {argument('to', 'jsonl')}"
         ) from None
-    if not links or not all(isinstance(of, Mapping) and of for of in links.values()):
+    if not links or not all(links.values()):
         raise RequestError(f"{place} has no links of any method and layer; make the file again with `align`")
     return {"a": a, "b": b, "links": links}
 

@@ -64,8 +64,8 @@ def side_pairs(dataset: Layered, column: str, sides: str | None = None) -> tuple
                 "which defines the sides itself; leave it out"
             )
         rows = np.arange(dataset.rows).reshape(-1, 2)
-        names = list(dict.fromkeys(_values(dataset, column)))
-        return [SidePair(*(names if len(names) == 2 else "ab"), rows)], 0
+        first, second = dict.fromkeys(_values(dataset, column))
+        return [SidePair(first, second, rows)], 0
     values = list(map(sys.intern, _values(dataset, column)))
     valued = sum(map(bool, values))
     pairs = _unsided(values) if sides is None else _sided(values, _values(dataset, sides), sides)

@@ -19,7 +19,8 @@ def itermax(similarity: F32) -> NDArray[np.bool_]:
     links = argmax(similarity)
     if min(similarity.shape[1:]) < _SHORTEST:
         return links
-    free_a, free_b = ~links.any(axis=2, keepdims=True), ~links.any(axis=1, keepdims=True)
+    free_a: NDArray[np.bool_] = np.asarray(~links.any(axis=2, keepdims=True))
+    free_b: NDArray[np.bool_] = np.asarray(~links.any(axis=1, keepdims=True))
     allowed = (free_a | free_b) & free_a.any(axis=1, keepdims=True) & free_b.any(axis=2, keepdims=True)
     weights = np.where(free_a & free_b, np.float32(1), _LINKED_BEFORE) * allowed
     more: NDArray[np.bool_] = links | (argmax((1 + similarity) / 2 * weights) & allowed)
