@@ -104,26 +104,25 @@ def reviews() -> Iterator[dict[str, Any]]:
 
 def transfer(encoder: Encoder, folder: Path) -> str:
     """Return a table of accuracy by layer and mix: trained on one language, tested on both, raw and centred."""
+    ways = [("en", "zh"), ("zh", "zh"), ("zh", "en"), ("en", "en")]
+    rows = [
+        row
+        | {
+            f"{source}-{target}": row["part"]
+            if row["language"] == {"train": source, "test": target}[row["part"]]
+            else ""
+            for source, target in ways
+        }
+        for row in reviews()
+    ]
+    dataset = lw.extract(rows, folder / "reviews", model=encoder, pool="mean", prompt="")
     table, sentences = {}, []
-    all_reviews = list(reviews())
-    for source, target in (("en", "zh"), ("zh", "zh"), ("en", "en"), ("zh", "en")):
-        chosen = [
-            row | {"split": part}
-            for language, part in ((source, "train"), (target, "test"))
-            for row in all_reviews
-            if row["language"] == language and row["part"] == part
-        ]
-        dataset = lw.extract(chosen, folder / f"{source}{target}", model=encoder, pool="mean", prompt="")
+    for source, target in ways:
         for centre in (None, "language") if source != target else (None,):
             result = lw.probe(
-                dataset,
-                task="classify",
-                label="label",
-                split="split",
-                centre=centre,
-                quick=True,
-                no_codelength=True,
-            )
+                dataset, task="classify", label="label", split=f"{source}-{target}", centre=centre,
+                quick=True, no_codelength=True,
+            )  # fmt: skip
             name = f"{source} → {target}{', centred' if centre else ''}"
             table[name] = {
                 c.mix: f"{fixed(c.score)} ({fixed(c.low or 0)} to {fixed(c.high or 0)})"
@@ -131,8 +130,8 @@ def transfer(encoder: Encoder, folder: Path) -> str:
             }
             sentences.append(f"{name}: {result.transfer.text if result.transfer else '–'}")
     mixes = list(next(iter(table.values())))
-    rows = [(mix, *(column[mix] for column in table.values())) for mix in mixes]
-    return "\n\n".join([markdown(("mix", *table), rows), *sentences])
+    lines = [(mix, *(column[mix] for column in table.values())) for mix in mixes]
+    return "\n\n".join([markdown(("mix", *table), lines), *sentences])
 
 
 def tasks(encoder: Encoder, folder: Path) -> str:

@@ -336,6 +336,7 @@ def test_the_command_prints_a_row_per_direction_and_the_advice(
     shown = capsys.readouterr().out
     assert "retrieval_margin:y>x" in shown
     assert "For retrieval use layer" in shown
+    assert "For each direction: x → y: layer" in shown
     stored = json.loads((tmp_path / "out/analysis.json").read_text())
     assert list(stored["measures"]["retrieval_margin"]["values"]) == ["x>y", "y>x"]
     assert (tmp_path / "out/geometry.svg").exists()

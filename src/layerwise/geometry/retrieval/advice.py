@@ -8,9 +8,10 @@ import numpy as np
 
 from layerwise._util.json_values import plain
 from layerwise.array_types import F64, I64
-from layerwise.wording import Message, fixed, messages_json
+from layerwise.wording import Message, fixed, messages_json, some
 
 _LEAST = 4  # pairs that can be halved
+_LISTED = 12  # directions in the text
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class RetrievalAdvice:
     Attributes:
         overall: the choice for the mean of all directions.
         directions: the choice for each direction.
-        text: the choice for all together, in a sentence or two.
+        text: both in sentences.
     """
 
     overall: RetrievalChoice
@@ -87,7 +88,7 @@ def advise(
         if not np.isnan(chosen_on[place]).all()
     }
     overall = _choice(chosen_on.mean(axis=0), scored_on.mean(axis=0), variants, layers)
-    return RetrievalAdvice(overall, each, _text(overall, layers[-1]))
+    return RetrievalAdvice(overall, each, _text(overall, each, layers[-1]))
 
 
 def _means(hits: Mapping[str, Sequence[F64]], direction: int, pairs: I64) -> F64:
@@ -103,9 +104,20 @@ def _choice(
     return RetrievalChoice(variants[variant], layers[layer], float(scores[layer]), float(scores[-1]))
 
 
-def _text(choice: RetrievalChoice, last: str) -> str:
-    variant = Message(f"retrieval.{choice.variant}")
-    text = Message("retrieval.advice", variant=variant, layer=choice.layer, score=fixed(choice.score))
-    if choice.layer == last:
-        return text
-    return Message("retrieval.advice.last", advice=text, layer=last, score=fixed(choice.last))
+def _text(overall: RetrievalChoice, each: Mapping[str, RetrievalChoice], last: str) -> str:
+    """Return the choice for all directions, how the deepest layer compares, and the choice for each direction."""
+    variant = Message(f"retrieval.{overall.variant}")
+    text = Message("retrieval.advice", variant=variant, layer=overall.layer, score=fixed(overall.score))
+    if overall.layer != last:
+        text = Message("retrieval.advice.last", advice=text, layer=last, score=fixed(overall.last))
+    choices = [
+        Message(
+            "retrieval.choice",
+            direction=name.replace(">", " → "),
+            variant=Message(f"retrieval.{choice.variant}"),
+            layer=choice.layer,
+            score=fixed(choice.score),
+        )
+        for name, choice in each.items()
+    ]
+    return Message("retrieval.advice.each", advice=text, choices=some(choices, _LISTED))
