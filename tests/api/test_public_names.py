@@ -100,7 +100,9 @@ def test_the_public_names_are_these() -> None:
 def test_nothing_foreign_stands_in_plots() -> None:
     names = [name for name in dir(lw.plots) if not name.startswith("_")]
     assert (
-        names == ["geometry", "heatmap", "layer_curve", "projection", "save", "weights"] == lw.plots.__all__
+        names
+        == ["directions", "geometry", "heatmap", "layer_curve", "projection", "save", "weights"]
+        == lw.plots.__all__
     )
 
 

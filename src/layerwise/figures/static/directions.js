@@ -11,8 +11,10 @@ function directionsPart(analysis) {
     show,
     { id: "direction-measure" },
   );
-  pick.box.value = measures[0][0];
-  show(measures[0][0]);
+  // Files list names in the order of letters.
+  const first = "retrieval_cosine" in analysis.directions ? "retrieval_cosine" : measures[0][0];
+  pick.box.value = first;
+  show(first);
   return el(
     "div",
     { class: "part", id: "directions" },

@@ -48,7 +48,7 @@ function linksPart(links) {
 }
 
 /** Where the words of a line begin, how wide they are, and where the line ends. */
-function placed(line) {
+function wordSpots(line) {
   let at = 8;
   const spots = line.map((word) => {
     const wide = 8.2 * lettersWide(word) + 2;
@@ -61,7 +61,7 @@ function placed(line) {
 
 function linkedPair(pair, { method, layer }) {
   const links = pair.links[method]?.[layer] ?? [];
-  const [a, b] = [placed(pair.a.map((word) => short(word, 40))), placed(pair.b.map((word) => short(word, 40)))];
+  const [a, b] = [wordSpots(pair.a.map((word) => short(word, 40))), wordSpots(pair.b.map((word) => short(word, 40)))];
   const marks = links.map(([i, j]) =>
     svg("line", { x1: a.spots[i].x, y1: 28, x2: b.spots[j].x, y2: ROW_GAP - 16, class: "word-link" }),
   );
