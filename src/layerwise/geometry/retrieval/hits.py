@@ -9,7 +9,7 @@ from layerwise.geometry.rows import SAME
 
 # Scores in memory at once (32 MiB).
 _CELLS = 1 << 22
-Score = Callable[[F64, int], F64]
+QueryScore = Callable[[F64, int], F64]
 """From the cosines of some queries with all candidates (q, n), and the number of the first query, to scores (q, n)."""
 
 
@@ -18,7 +18,7 @@ def cosine(cosines: F64, begin: int) -> F64:
     return cosines
 
 
-def hits(queries: F64, candidates: F64, score: Score = cosine) -> F64:
+def hits(queries: F64, candidates: F64, score: QueryScore = cosine) -> F64:
     """Return for each query whether its partner has the highest score: float64 (n,), 1/k where k rows share the highest.
 
     Row i of both, float64 (n, d) with rows of length 1, are partners.
