@@ -51,6 +51,7 @@ results: $(VENV)/.dev  ## write the tables of docs/results.md and docs/privacy.m
 	$(BIN)/python benchmarks/context.py
 	$(BIN)/python benchmarks/pairs.py
 	$(BIN)/python benchmarks/privacy.py
+	$(BIN)/python benchmarks/languages.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

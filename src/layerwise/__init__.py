@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from layerwise._util.progress import Progress
+    from layerwise.api.align import align
     from layerwise.api.analyze import analyze
     from layerwise.api.bench import bench
     from layerwise.api.env import env
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from layerwise.extraction.verify import Verification
     from layerwise.figures import plots
     from layerwise.geometry.analysis import Analysis
+    from layerwise.geometry.word_alignment.result import Alignment
     from layerwise.heads.evaluation import Evaluation
     from layerwise.heads.layer_features import LayerFeatures
     from layerwise.heads.layer_mix import LayerMix
@@ -69,6 +71,7 @@ _MODULES = {
     "RequestError": "errors",
     "SourceError": "errors",
     "Progress": "_util.progress",
+    "Alignment": "geometry.word_alignment.result",
     "Analysis": "geometry.analysis",
     "Benchmark": "extraction.speed",
     "Evaluation": "heads.evaluation",
@@ -81,6 +84,7 @@ _MODULES = {
     "Verification": "extraction.verify",
     "Encoder": "encode.encoder",
     "load_encoder": "encode.load",
+    "align": "api.align",
     "analyze": "api.analyze",
     "bench": "api.bench",
     "env": "api.env",
@@ -109,6 +113,7 @@ _MODULES = {
     "plots": "figures",
 }
 __all__ = [
+    "Alignment",
     "Analysis",
     "Benchmark",
     "DatasetError",
@@ -133,6 +138,7 @@ __all__ = [
     "RequestError",
     "SourceError",
     "Verification",
+    "align",
     "analyze",
     "bench",
     "env",

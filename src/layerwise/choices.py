@@ -18,6 +18,8 @@ HEAD_TYPES = ("linear", "mlp")
 CLASS_WEIGHTS = ("balanced",)
 LANGS = ("en", "zh")
 PAIR_ENCODINGS = ("separate", "joint")
+ALIGNMENT_METHODS = ("argmax", "itermax", "match", "softmax")
+ALIGNMENT_FORMATS = ("jsonl", "pharaoh")
 WORD_SPLITS = ("chars",)
 FORMATS = ("auto", "txt", "docs", "jsonl", "json", "csv", "tsv", "parquet", "arrow", "hf", "conll", "fasta")
 # The metrics by which `probe` can compare; which of them a task has is `labels.metrics.choices`.

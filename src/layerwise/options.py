@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from layerwise.arguments import argument
 from layerwise.choices import (
+    ALIGNMENT_FORMATS,
+    ALIGNMENT_METHODS,
     CLASS_WEIGHTS,
     DTYPES,
     FORMATS,
@@ -526,6 +528,11 @@ class ProbeOptions:
         metavar="COL",
     )
     split: str | None = option(None, _SPLIT, metavar="COL")
+    centre: str | None = option(
+        None,
+        "column, such as the language: subtract the mean of all rows with the same value, test rows included, from each layer",
+        metavar="COL",
+    )
     label_separator: str | None = option(None, _LABEL_SEPARATOR, metavar="C")
     labels_from: Any = option(None, _LABELS_FROM, metavar="FILE[:COL]", kind="path")
     metric: str | None = option(
@@ -592,7 +599,7 @@ class AnalyzeOptions:
     )
     sides: str | None = option(
         None,
-        "with --pairs: column with two values, such as languages, one for each side of a pair",
+        "with --pairs: column with the side of each text, such as its language; two values or more",
         metavar="COL",
     )
     max_rows: int = option(
@@ -622,11 +629,54 @@ class AnalyzeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AlignOptions(BatchOptions, LoadOptions, ModelOptions):
+    """How the words of parallel texts are aligned."""
+
+    text: str | Sequence[str] | None = option(
+        None, "two columns of a table that hold the sides", metavar="A,B"
+    )
+    encoding: str = option("utf-8", "character encoding of the files", metavar="NAME")
+    raw: bool = option(
+        False,
+        "split sentences into words as extract does: runs of letters and digits, CJK characters, other visible characters "
+        "(without it, words stand between blanks)",
+    )
+    layers: LayerSpec = option("all", _LAYERS, metavar="LAYERS")
+    method: str | Sequence[str] = option(
+        (),
+        "argmax: tokens that are each other's nearest; itermax: and once more among those that are left; match: the best "
+        "matching as a whole; softmax: probabilities in both directions; or several (default: argmax)",
+        metavar="{" + ",".join(ALIGNMENT_METHODS) + "}",
+        kind="several",
+    )
+    centre: bool = option(False, "subtract the mean of all tokens of each side first")
+    gold: Any = option(
+        None,
+        "gold links, a line per sentence pair: 3-4 sure, 3p4 possible; scores every layer and method",
+        metavar="FILE",
+        kind="path",
+    )
+    gold_base: int = option(0, "number of the first word in --gold, 0 or 1", metavar="{0,1}", kind="count")
+    to: str = option(
+        "jsonl",
+        "format of --out: jsonl, or pharaoh (0-0 1-2), which has room for one layer and one method",
+        choices=ALIGNMENT_FORMATS,
+    )
+    seed: int = option(0, "seed of the halves for the advice, and of intervals", metavar="N", kind="count")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PageOptions:
     """What the page of a dataset shows."""
 
     probe: Any = option(None, "folder that `layerwise probe --out` wrote", metavar="DIR", kind="path")
     analysis: Any = option(None, "folder that `layerwise analyze --out` wrote", metavar="DIR", kind="path")
+    links: Any = option(
+        None,
+        "file that `layerwise align --out` wrote: show the first sentence pairs with their links",
+        metavar="FILE",
+        kind="path",
+    )
     lang: str = option("en", "language of the page", choices=LANGS)
     points: int = option(
         5000, "largest number of rows on the map; whole texts are sampled", metavar="N", kind="count"
@@ -660,6 +710,7 @@ class VerifyOptions:
 
 
 __all__ = [
+    "AlignOptions",
     "AnalyzeOptions",
     "BatchOptions",
     "BenchOptions",

@@ -111,6 +111,11 @@ def measure_name(name: str) -> str:
     >>> measure_name("against_rsa"), measure_name("linear_cka")
     ('RSA (against the other dataset)', 'linear CKA')
     """
+    if name.startswith("retrieval_") and ":" in name:
+        variant, _, direction = name.partition(":")
+        return Message(
+            "measure.direction", name=name_of("measure", variant), direction=direction.replace(">", " → ")
+        )
     if name.startswith("against_"):
         return Message("measure.against", name=name_of("measure", name.removeprefix("against_")))
     return name_of("measure", name)

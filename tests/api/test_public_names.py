@@ -9,15 +9,36 @@ import pytest
 import layerwise as lw
 
 NAMES = [
-    *("Analysis", "Benchmark", "DatasetError", "Encoder", "Evaluation", "Facts", "Head", "HeadError"),
+    *(
+        "Alignment",
+        "Analysis",
+        "Benchmark",
+        "DatasetError",
+        "Encoder",
+        "Evaluation",
+        "Facts",
+        "Head",
+        "HeadError",
+    ),
     *("LayerDataset", "LayerFeatures", "LayerMix", "LayerStates", "LayerwiseError", "ModelError"),
     *("NotebookPage", "OutputError", "Overview", "Predictions", "ProbeResult", "Progress", "Repair"),
-    *("RequestError", "SourceError", "Verification", "analyze", "bench", "env", "evaluate", "explore"),
+    *(
+        "RequestError",
+        "SourceError",
+        "Verification",
+        "align",
+        "analyze",
+        "bench",
+        "env",
+        "evaluate",
+        "explore",
+    ),
     *("export", "extract", "finish", "info", "load_encoder", "load_head", "merge", "open_dataset", "plots"),
     *("pool", "predict", "probe", "repair", "report", "show", "train", "verify"),
 ]
 VERBS = [
     *(
+        "align",
         "analyze",
         "bench",
         "env",
@@ -37,6 +58,7 @@ VERBS = [
 ]
 FIRST = {
     **dict.fromkeys(VERBS, "dataset"),
+    "align": "a",
     "bench": None,
     "env": None,
     "evaluate": "head",
@@ -78,7 +100,9 @@ def test_the_public_names_are_these() -> None:
 def test_nothing_foreign_stands_in_plots() -> None:
     names = [name for name in dir(lw.plots) if not name.startswith("_")]
     assert (
-        names == ["geometry", "heatmap", "layer_curve", "projection", "save", "weights"] == lw.plots.__all__
+        names
+        == ["directions", "geometry", "heatmap", "layer_curve", "projection", "save", "weights"]
+        == lw.plots.__all__
     )
 
 
@@ -87,7 +111,12 @@ def test_a_verb_takes_its_subject_first_and_options_by_name(verb: str) -> None:
     parameters = list(inspect.signature(getattr(lw, verb)).parameters.values())
     positional = [one.name for one in parameters if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
     assert positional[:1] == [name for name in [FIRST[verb]] if name]
-    assert positional[1:] in ([], ["out"], ["source"] if verb in ("predict", "evaluate") else [])
+    assert positional[1:] in (
+        [],
+        ["out"],
+        ["source"] if verb in ("predict", "evaluate") else [],
+        ["b"] if verb == "align" else [],
+    )
 
 
 @pytest.mark.parametrize("verb", verbs())

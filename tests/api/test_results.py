@@ -16,6 +16,7 @@ from planted import noise, states_of
 
 CLASSES = [
     *(
+        lw.Alignment,
         lw.Analysis,
         lw.Benchmark,
         lw.Evaluation,
@@ -39,6 +40,7 @@ def results(encoder_of: Callable[[str], Any], tmp_path_factory: pytest.TempPathF
     states = states_of(noise(40, 4, 2), {"<y>": list("ab") * 20})
     return {
         "probe": lw.probe(states, task="classify", label="<y>", mix=["mean(all)"], quick=True),
+        "alignment": lw.align(["<b>a</b> text"], ["a text"], model=encoder_of("bert"), gold=["1-1 0-0"]),
         "analysis": lw.analyze(states, measure=["norm", "rsa"], max_rows=20),
         "evaluation": head.evaluate(dataset),
         "verification": lw.verify(dataset, sample=2, device="cpu"),
@@ -111,6 +113,10 @@ def test_results_become_data_frames(results: Mapping[str, Any]) -> None:
     ]
     with pytest.raises(lw.RequestError, match="no measure is called 'x'; there are norm, rsa"):
         results["analysis"].to_pandas("x")
+    assert frames["alignment"].columns.tolist() == [
+        *("method", "layer", "aer", "low", "high", "precision", "recall")
+    ]
+    assert frames["alignment"]["layer"].tolist() == ["emb", "1", "2", "3"]
     assert frames["verification"]["layer"].tolist() == ["emb", "1", "2", "3"]
     assert frames["verification"].columns.tolist() == ["layer", "max_abs", "max_rel", "cosine"]
     assert len(frames["unread"]) == len(frames["repair"]) == 0

@@ -637,7 +637,7 @@ def test_what_cannot_be_drawn_is_refused(call: Any, message: str) -> None:
     ("name", "written"),
     [
         ("linear_cka", "linear CKA"),
-        ("retrieval_ab_centred", "retrieval, a to b, centred"),
+        ("retrieval_centred:de>en", "retrieval, centred, de → en"),
         ("anisotropy_standardised", "anisotropy, standardised"),
         ("against_rsa", "RSA (against the other dataset)"),
         ("norm", "norm"),

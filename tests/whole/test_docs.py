@@ -163,3 +163,12 @@ def test_the_code_of_the_models_page_works(tmp_path: Path, monkeypatch: pytest.M
     exec(shapes, {})
     exec(shown + vectors, scope)
     assert np.abs(np.linalg.norm(scope["vectors"], axis=1) - 1).max() <= 1e-6
+
+
+def test_the_code_of_the_alignment_page_works() -> None:
+    (code,) = blocks((ROOT / "docs/alignment.md").read_text(encoding="utf-8"), "python")
+    checked = re.sub(r"^(alignment\S+)  +# (\[.*\])$", r"assert \1 == \2", code, flags=re.MULTILINE)
+    assert checked.count("assert") == 1, "the comment with a result is checked"
+    scope: dict[str, Any] = {}
+    exec(checked, scope)
+    assert 0 <= scope["alignment"]["argmax"]["6"].aer < 0.5

@@ -26,6 +26,7 @@ VERBS: dict[str, tuple[tuple[type, ...], set[str]]] = {
     "train": ((options.TrainOptions, options.RunOptions), set()),
     "probe": ((options.ProbeOptions, options.RunOptions), set()),
     "analyze": ((options.AnalyzeOptions, options.RunOptions), set()),
+    "align": ((options.AlignOptions, options.RunOptions), set()),
     "report": ((options.PageOptions, options.RunOptions), set()),
     "export": ((options.ExportOptions,), set()),
     "explore": ((options.PageOptions, options.RunOptions), set()),
@@ -50,6 +51,7 @@ BESIDES = {
     "bench": {"source"},
     "show": {"text"},
 }
+BESIDES |= {"align": {"a", "b"}}
 BESIDES |= {"evaluate": {"head"}, "predict": {"head"}}
 DIFFERS = {("explore", "points")}  # what is served to one machine may be more than what fits into a file
 OTHER_HELP = {("repair", "device")}  # by default the device of the dataset: another gives other bytes

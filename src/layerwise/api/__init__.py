@@ -6,6 +6,7 @@ from layerwise._util.lazy import submodules
 
 if TYPE_CHECKING:
     from layerwise.api import (  # noqa: F401
+        align,
         analyze,
         bench,
         env,

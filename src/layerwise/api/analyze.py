@@ -58,7 +58,7 @@ def analyze(
         out: a folder for analysis.json and figures (SVG and PNG); it must not exist.
         against: another dataset of the same texts, its folder, or states in memory, compared layer by layer.
         pairs: a column whose equal values join two texts, for retrieval; `part` for a dataset of pairs.
-        sides: with `pairs`, a column of two values, such as languages, that distinguishes the two texts.
+        sides: with `pairs`, a column with the side of each text, such as its language; two values or more.
         max_rows: the largest number of rows to use; whole texts are sampled.
         measure: names of the measures to compute, or words of their names, such as `retrieval` or `cka`; all but
             `leakage` by default, which also needs the model of the dataset (`docs/privacy.md`).

@@ -21,6 +21,7 @@ def explore(
     *,
     probe: ResultSource = None,
     analysis: ResultSource = None,
+    links: Any = None,
     lang: str = "en",
     points: int = POINTS,
     seed: int = 0,
@@ -35,7 +36,7 @@ def explore(
 
     Args:
         dataset: a dataset, its folder, or states in memory.
-        probe, analysis, lang, points, seed, labels_from, umap, texts, attention: see `lw.report`.
+        probe, analysis, links, lang, points, seed, labels_from, umap, texts, attention: see `lw.report`.
         progress: called with the progress; see `lw.Progress`.
         threads: number of threads to compute with; see `lw.extract`.
 
@@ -52,6 +53,7 @@ def explore(
             opened,
             probe=probe,
             analysis=analysis,
+            links=links,
             points=points,
             seed=seed,
             labels_from=labels_from,

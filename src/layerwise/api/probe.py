@@ -43,6 +43,7 @@ def probe(
     out: str | Path | None = None,
     groups: str | None = None,
     split: str | None = None,
+    centre: str | None = None,
     label_separator: str | None = None,
     labels_from: Any = None,
     quick: bool = False,
@@ -71,7 +72,10 @@ def probe(
         out: a folder for probe.json, probe.md and a figure (SVG and PNG); it must not exist.
         groups: a column; texts with equal values are never split between training and test; by default documents
             (`docs/probe.md`), where there are ten or more.
-        split: a column of `train`, `dev` and `test`.
+        split: a column of `train`, `dev` and `test`; train on texts of one language and test on those of another to see which
+            layer carries over, and `result.transfer`.
+        centre: a column, such as the language: the mean of all rows with the same value is subtracted from each layer. This
+            uses the vectors of the test rows, and no label.
         label_separator: the text between the labels of a cell that holds several, such as `;`.
         labels_from: a file of labels, or `FILE:COL`; or in memory a data frame or a list. They are joined to the texts by
             the column `id` if both have one, else by order. The column is `label`, or the only one besides `id`.
@@ -103,6 +107,7 @@ def probe(
     options: dict[str, Any] = {
         "groups": groups,
         "split": split,
+        "centre": centre,
         "label_separator": label_separator,
         "metric": metric,
         "class_weight": class_weight,

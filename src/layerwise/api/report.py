@@ -21,6 +21,7 @@ def report(
     *,
     probe: ResultSource = None,
     analysis: ResultSource = None,
+    links: Any = None,
     lang: str = "en",
     points: int = POINTS,
     seed: int = 0,
@@ -37,6 +38,7 @@ def report(
         dataset: a dataset, its folder, or states in memory.
         out: the file; it must not exist.
         probe, analysis: results of this dataset (of `lw.probe`, `lw.analyze`), or their folders.
+        links: a file that `lw.align` wrote, or its result: the page shows the first sentence pairs with their links.
         lang: `en` or `zh`.
         points: the largest number of rows on the map; whole texts are sampled.
         seed: seed of the sample, and of UMAP.
@@ -67,6 +69,7 @@ def report(
             opened,
             probe=probe,
             analysis=analysis,
+            links=links,
             points=points,
             seed=seed,
             labels_from=labels_from,

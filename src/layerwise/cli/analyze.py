@@ -54,8 +54,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         output.print_json(result)
         return 0
+    advice = [] if analysis.retrieval is None else ["", analysis.retrieval.text]
     sample = f"{result['rows']:,} of {result['of']:,} rows, seed {result['seed']}"
-    output.print_lines(*_table(analysis), "", f"{sample}; all results are in {args.out}")
+    output.print_lines(*_table(analysis), *advice, "", f"{sample}; all results are in {args.out}")
     return 0
 
 
@@ -66,8 +67,8 @@ def _table(analysis: Any) -> list[str]:
     """
     layers = analysis.layers
     rows = [("", *layers, "by chance")]
-    for name, measure in analysis.measures.items():
+    for name, measure in analysis.each_direction().items():
         matrix = f" with {layers[-1]}{' (distance)' if measure.alike == 0 else ''}"
-        title = f"{name}{matrix if measure.values.ndim == 2 else ''}"
+        title = f"{name}{matrix if measure.is_matrix else ''}"
         rows.append((title, *measure.written(), measure.floor_written()))
     return output.table(rows, right=range(1, len(layers) + 2))

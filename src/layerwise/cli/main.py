@@ -33,6 +33,7 @@ _COMMANDS = (
     "evaluate",
     "probe",
     "analyze",
+    "align",
     "report",
     "explore",
     "export",

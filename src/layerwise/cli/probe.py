@@ -74,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     output.print_lines(*probe_table(result, args.lang), "", *_learned(result, say, args.lang))
     output.print_lines(
         result["advice"]["text"],
+        *([result["transfer"]["text"]] if result["transfer"] else []),
         "",
         say("terminal.candidates", rows=result["rows"], design=result["design"], folder=str(args.out)),
         say("terminal.next", command=_train(args, result)),

@@ -59,6 +59,23 @@ def load_encoder(
     return _with_notes_logged(load_quietly(model, loading))
 
 
+def model_of(model: str | Path | Encoder, **loading: Any) -> Encoder:
+    """Return an encoder as it is, or load one by name; `loading` are the other arguments of `load_encoder`.
+
+    Raises:
+        RequestError: an adapter for an encoder, which is loaded already; as of `load_encoder`.
+        ModelError: as of `load_encoder`.
+    """
+    if not isinstance(model, Encoder):
+        return load_encoder(model, **loading)
+    useless = next((name for name, value in loading.items() if value), None)
+    if useless is not None:
+        raise RequestError(
+            f"{argument(useless, loading[useless])} has no effect on a model that is loaded; give it to lw.load_encoder"
+        )
+    return model
+
+
 def load_quietly(model: str | Path, loading: Loading) -> Encoder:
     """Load an encoder without logging its notes, for a process whose parent logs them. Errors as for `load_encoder`."""
     with computing():

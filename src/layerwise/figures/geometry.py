@@ -11,7 +11,7 @@ from layerwise.figures.canvas import BLUE, FONT, GREY, SITE_COLOURS, SMALL, page
 from layerwise.figures.display_names import number
 from layerwise.figures.language import language, say, speaking
 from layerwise.figures.measure_scale import axis_ends, caution_text, floor_text, usable_cells
-from layerwise.figures.result_access import ResultJson, content, listed, per_layer
+from layerwise.figures.result_access import ResultJson, content, few_directions, listed, per_layer
 from layerwise.figures.series import draw, frame, layer_values, lines, runs
 from layerwise.layers import site
 from layerwise.wording import measure_name, text_in
@@ -34,14 +34,15 @@ def geometry(analysis: Any, measures: str | Sequence[str] | None = None, *, lang
 
     Args:
         analysis: what `lw.analyze` returns, or the content of `analysis.json`.
-        measures: names of the measures to draw, in this order; all when left out.
+        measures: names of the measures to draw, in this order; when left out all, but of retrieval in more than two
+            directions, which `plots.directions` draws.
         lang: the language of its words, `en` or `zh`.
 
     Raises:
         RequestError: a measure that the analysis lacks, or none at all; matplotlib isn't installed.
     """
     analysis = content(analysis, "measures", "analyze")
-    chosen = _chosen(per_layer(analysis), measures)
+    chosen = _chosen(few_directions(analysis) if measures is None else per_layer(analysis), measures)
     layers = analysis["layers"]
     columns = min(_COLUMNS, len(chosen))
     wide = _WIDE * (1.4 if len(layers) > _WIDER_FROM else 1)

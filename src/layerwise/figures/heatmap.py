@@ -143,7 +143,9 @@ def _names(axes: Axes, layers: Sequence[str], cell: float) -> None:
 def _numbers(axes: Axes, values: F64, colours: F64, cell: float, decimals: int) -> None:
     """Write each number into its cell, or none if the cells are too small."""
     texts = {
-        at: _short(float(values[at]), decimals) for at in np.ndindex(values.shape) if np.isfinite(values[at])
+        at: short_number(float(values[at]), decimals)
+        for at in np.ndindex(values.shape)
+        if np.isfinite(values[at])
     }
     longest = max(map(len, texts.values()), default=1)
     size = min(SMALL, 0.86 * cell / width_of("0" * longest, 1))
@@ -161,7 +163,7 @@ def _numbers(axes: Axes, values: F64, colours: F64, cell: float, decimals: int) 
         )
 
 
-def _short(value: float, decimals: int = 2) -> str:
+def short_number(value: float, decimals: int = 2) -> str:
     """Return a number in about four characters: `.93`, `1.00`, `−.05`, `12.3`; with fewer decimals where fewer are precise."""
     if abs(value) >= 10:
         return rounded(value)

@@ -50,6 +50,7 @@ def probe_body(result: ResultJson, heading: str, lang: str = "en") -> str:
     result, say = in_language(result, lang), partial(phrase, lang)
     parts = [
         escape(result["advice"]["text"]),
+        *([escape(result["transfer"]["text"])] if result.get("transfer") else []),
         _setting(result, say, lang),
         f"{heading} {say('markdown.candidates')}",
         _candidates(result, say, lang),

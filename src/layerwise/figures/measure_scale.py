@@ -13,7 +13,7 @@ from layerwise._util.display import decimals
 from layerwise.choices import LANGS
 from layerwise.figures.display_names import number
 from layerwise.figures.language import language, say
-from layerwise.figures.result_access import ResultJson, of_pairs, per_layer
+from layerwise.figures.result_access import ResultJson, of_directions, of_pairs, per_layer
 from layerwise.wording import phrase, span, text_in
 
 # Units without a fixed range: the least span is a share of the largest number. All others are cosines, shares,
@@ -29,6 +29,8 @@ _MARGIN = 0.07
 def with_scales(analysis: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """Return an analysis whose measures have a `scale`: `ends`, `decimals`, and for a number per layer `floor_within`.
 
+    A measure with directions becomes one for each, `NAME:DIRECTION`, and stays whole in `directions`.
+
     `ends` of an axis are the lowest and highest number; `ends` of a matrix are the numbers of unrelated and of identical
     layers, the first above the second for a distance.
     """
@@ -39,8 +41,9 @@ def with_scales(analysis: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         name: {"ends": ramp_ends(measure), "decimals": places(measure)}
         for name, measure in of_pairs(analysis).items()
     }
-    measures = {name: {**measure, "scale": scales[name]} for name, measure in analysis["measures"].items()}
-    return {**analysis, "measures": measures}
+    listed = per_layer(analysis) | of_pairs(analysis)
+    measures = {name: {**measure, "scale": scales[name]} for name, measure in listed.items()}
+    return {**analysis, "measures": measures, "directions": of_directions(analysis)}
 
 
 def axis_ends(measure: ResultJson) -> tuple[float, float]:

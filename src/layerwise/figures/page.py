@@ -26,7 +26,8 @@ everything else is a JSON value. All but `title` may be missing or null; the pag
       span      uint32 (count, 2) or null: start and end in the text, in code points
       neighbours  {k, points: uint32 (layers, count, k), cosines: int8 (layers, count, k), × 127} or null: among the points
     probe       content of probe.json, or null; with `short_mixes`, the shortest form of each mix string in it
-    analysis    content of analysis.json, or null; its measures get a `scale` (`figures.measure_scale`)
+    analysis    content of analysis.json, or null; its measures get a `scale`, those with directions become one for each, and
+                stay whole in `directions` (`figures.measure_scale`)
     tokens      a list of texts: `doc`, `text` (or null), `count` (of its tokens), `tokens`, `special`, `unknown` (or null),
                 `layers` (those of the numbers below),
                 `truncated` (how many tokens were cut off),
@@ -36,6 +37,8 @@ everything else is a JSON value. All but `title` may be missing or null; the pag
                 `distances`, which of it the plane shows,
                 `attention` uint8 (blocks, heads, m, m), × 255, row attends to column, of the first m tokens, or null;
                 `attention_layers`
+    links       the first sentence pairs that `align` wrote, or null: `methods`, `layers`, and `pairs`, a list of `a`, `b` (words)
+                and `links` by method and layer
     tokens_note why there are no tokens, or null
     versions    versions of libraries, by name
     notes       sentences
@@ -70,7 +73,19 @@ from layerwise.figures.packing import Array, ArrayPacker, letters, narrow
 from layerwise.wording import catalogue, in_language
 
 # What keys of texts begin with that only Python uses.
-NOT_ON_THE_PAGE = ("advise.", "design.", "figure.", "markdown.", "note.", "source.", "terminal.", "unit.")
+NOT_ON_THE_PAGE = (
+    "advise.",
+    "align.",
+    "design.",
+    "figure.",
+    "markdown.",
+    "note.",
+    "retrieval.",
+    "source.",
+    "terminal.",
+    "transfer.",
+    "unit.",
+)
 # In the order in which they run: each file uses definitions of those before it.
 SCRIPTS = (
     *(
@@ -94,8 +109,10 @@ SCRIPTS = (
         "matrix",
         "compare",
         "leakage",
+        "directions",
         "geometry",
         "tokens",
+        "wordlinks",
         "attention",
         "main",
     ),

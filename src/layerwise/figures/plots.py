@@ -11,9 +11,10 @@ global setting changes; matplotlib is imported when the first figure is drawn.
 
 from layerwise.figures.canvas import save
 from layerwise.figures.curve import layer_curve
+from layerwise.figures.directions import directions
 from layerwise.figures.geometry import geometry
 from layerwise.figures.heatmap import heatmap
 from layerwise.figures.projection import projection
 from layerwise.figures.weights import weights
 
-__all__ = ["geometry", "heatmap", "layer_curve", "projection", "save", "weights"]
+__all__ = ["directions", "geometry", "heatmap", "layer_curve", "projection", "save", "weights"]

@@ -29,8 +29,37 @@ def content(result: Any, key: str, verb: str) -> ResultJson:
 
 
 def per_layer(analysis: ResultJson) -> dict[str, ResultJson]:
-    """Return the measures of an analysis that are a number per layer."""
-    return {name: measure for name, measure in analysis["measures"].items() if not _paired(measure)}
+    """Return the measures of an analysis that are a number per layer; of retrieval one for each direction."""
+    return {
+        key: of_direction
+        for name, measure in analysis["measures"].items()
+        if not _paired(measure)
+        for key, of_direction in _by_direction(name, measure).items()
+    }
+
+
+def of_directions(analysis: ResultJson) -> dict[str, ResultJson]:
+    """Return the measures of an analysis that are a number per layer and direction, such as retrieval."""
+    measures: Mapping[str, ResultJson] = analysis["measures"]
+    return {name: measure for name, measure in measures.items() if isinstance(measure["values"], Mapping)}
+
+
+def few_directions(analysis: ResultJson) -> dict[str, ResultJson]:
+    """Return the measures that are a number per layer, without those in more directions than two curves can show."""
+    many = {name for name, measure in of_directions(analysis).items() if len(measure["values"]) > 2}
+    measures = per_layer(analysis)
+    few = {name: measure for name, measure in measures.items() if name.partition(":")[0] not in many}
+    return few or measures
+
+
+def _by_direction(name: str, measure: ResultJson) -> dict[str, ResultJson]:
+    if not isinstance(measure["values"], Mapping):
+        return {name: measure}
+    ends = [key for key in ("values", "low", "high", "floor") if measure.get(key) is not None]
+    return {
+        f"{name}:{direction}": {**measure, **{key: measure[key][direction] for key in ends}}
+        for direction in measure["values"]
+    }
 
 
 def of_pairs(analysis: ResultJson) -> dict[str, ResultJson]:
@@ -68,4 +97,4 @@ def outputs(layers: Sequence[str]) -> list[str]:
 
 def _paired(measure: ResultJson) -> bool:
     values = measure["values"]
-    return len(values) > 0 and isinstance(values[0], Sequence)
+    return not isinstance(values, Mapping) and len(values) > 0 and isinstance(values[0], Sequence)

@@ -12,7 +12,7 @@ from layerwise.errors import RequestError
 from layerwise.figures import plots
 from layerwise.figures.canvas import font_note, without_font, write
 from layerwise.figures.language import can_draw
-from layerwise.figures.result_access import of_pairs, per_layer
+from layerwise.figures.result_access import of_directions, of_pairs, per_layer
 from layerwise.wording import Message, reason
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def _analysis_figures(
 ) -> Iterator[tuple[str, Figure]]:
     for name in of_pairs(result):
         yield name, plots.heatmap(result, name)
+    for name in of_directions(result):
+        yield name, plots.directions(result, name)
     if per_layer(result):
         yield "geometry", plots.geometry(result)
     name = result["label"]

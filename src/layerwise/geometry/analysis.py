@@ -1,7 +1,7 @@
 """Results of an analysis, as frozen dataclasses."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from layerwise._util.json_values import plain
 from layerwise._util.pandas import pandas_frame
 from layerwise.array_types import F64
 from layerwise.geometry.caution import Caution
+from layerwise.geometry.retrieval.advice import RetrievalAdvice
 from layerwise.results import NamedResult, Table
 from layerwise.wording import Message, measure_name, messages_json, span
 
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Measured:
-    """A measure of every layer, or of every pair of layers.
+    """A measure of every layer, of every pair of layers, or of every layer in several directions.
 
     Attributes:
-        values: float64 (layers,), or (layers, layers) with the first of a pair in the row; NaN where undefined.
+        values: float64 (layers,); (layers, layers) with the first of a pair in the row; or (directions, layers). NaN where
+            undefined.
         unit: the unit of the numbers.
         source: the paper, or the definition.
         low, high: the ends of 95% intervals, in the shape of `values`; `None` without intervals.
@@ -36,6 +38,7 @@ class Measured:
         usable: bool, in the shape of `values`: which numbers can be told from the floor; `None` if all can.
         caution: why the others can't be used, and what to do.
         step: the smallest difference between two values, where there is one.
+        directions: for retrieval, from which side to which, such as `deu>eng`; `None` for all other measures.
     """
 
     values: F64
@@ -50,14 +53,41 @@ class Measured:
     usable: NDArray[np.bool_] | None = None
     caution: Caution | None = None
     step: float | None = None
+    directions: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as `analysis.json` holds them; those that are `None` are left out."""
-        fields = {name: getattr(self, name) for name in self.__slots__}
+        """Return the fields as `analysis.json` holds them; those that are `None` are left out.
+
+        Where there are directions, `values`, `low`, `high` and `floor` are objects with a list for each.
+        """
+        fields = {name: getattr(self, name) for name in self.__slots__ if name != "directions"}
+        if self.directions is not None:
+            for name in ("values", "low", "high", "floor"):
+                if fields[name] is not None:
+                    fields[name] = dict(zip(self.directions, fields[name].tolist(), strict=True))
         fields["caution"] = None if self.caution is None else self.caution.to_json()
         content = {name: value for name, value in fields.items() if value is not None}
         sentences = {name: fields[name] for name in ("unit", "source", "note", "floor_of")}
         return content | {"messages": messages_json(**sentences)}
+
+    def by_direction(self, name: str) -> dict[str, "Measured"]:
+        """Return a measure of each direction by `NAME:DIRECTION`; where there are none, itself by its name."""
+        if self.directions is None:
+            return {name: self}
+        arrays = {key: getattr(self, key) for key in ("values", "low", "high", "floor")}
+
+        def part(place: int) -> Measured:
+            parts: dict[str, Any] = {
+                key: None if array is None else array[place] for key, array in arrays.items()
+            }
+            return replace(self, directions=None, **parts)
+
+        return {f"{name}:{direction}": part(place) for place, direction in enumerate(self.directions)}
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether there is a value for every pair of layers."""
+        return self.values.ndim == 2 and self.directions is None
 
     @property
     def decimals(self) -> int:
@@ -106,6 +136,7 @@ class Analysis(NamedResult[Measured]):
         measures: by name.
         dimensions: `rogue` and, with labels, `classes`: for each layer the dimensions with the largest values.
         notes: sentences for the reader: what isn't defined, and why.
+        retrieval: which layer and variant finds translations; `None` without pairs.
         provenance: versions, date, and the dataset.
     """
 
@@ -122,6 +153,7 @@ class Analysis(NamedResult[Measured]):
     measures: Mapping[str, Measured]
     dimensions: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]
     notes: tuple[str, ...]
+    retrieval: RetrievalAdvice | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def to_pandas(self, measure: str | None = None) -> "PandasFrame":
@@ -131,7 +163,7 @@ class Analysis(NamedResult[Measured]):
             measure: the name of one measure. Without it there is a column for each measure that is a number per
                 layer, and where it has intervals one for each end, such as `norm_low` and `norm_high`. Of a number
                 per layer the columns are `layer`, `value`, `low`, `high` and `floor`, of a matrix `layer` and the names of
-                all layers.
+                all layers, and of retrieval `layer` and the directions.
 
         Raises:
             RequestError: no measure has this name; pandas isn't installed.
@@ -142,6 +174,7 @@ class Analysis(NamedResult[Measured]):
         """Return the content of analysis.json; NaN and infinite numbers become null."""
         fields = {name: getattr(self, name) for name in self.__slots__ if name != "provenance"}
         fields["measures"] = {name: measured.to_json() for name, measured in self.measures.items()}
+        fields["retrieval"] = None if self.retrieval is None else self.retrieval.to_json()
         fields["messages"] = messages_json(notes=self.notes)
         content: dict[str, Any] = plain(fields | dict(self.provenance))
         return content
@@ -151,14 +184,17 @@ class Analysis(NamedResult[Measured]):
 
     def _lines(self) -> Sequence[str]:
         pool = f", pool {self.pool}" if self.pool else ""
-        per_layer = [name for name, measure in self.measures.items() if measure.values.ndim == 1]
+        per_layer = [name for name, measure in self.measures.items() if not measure.is_matrix]
         of_pairs = [name for name in self.measures if name not in per_layer]
         return [
             f"Analysis: {self.rows:,} of {self.of:,} rows, level {self.level}{pool}, {len(self.layers)} layers",
             f"per layer: {', '.join(per_layer)}" if per_layer else "",
             f"per pair of layers: {', '.join(of_pairs)}" if of_pairs else "",
-            " ".join((*self.notes, *self.cautions())),
+            " ".join((*self._advice(), *self.notes, *self.cautions())),
         ]
+
+    def _advice(self) -> tuple[str, ...]:
+        return () if self.retrieval is None else (self.retrieval.text,)
 
     def cautions(self) -> list[Message]:
         """Return a sentence for every measure that can't be used with these rows; equal ones are said once."""
@@ -170,15 +206,28 @@ class Analysis(NamedResult[Measured]):
 
     def _table(self) -> Table:
         columns: dict[str, Sequence[Any]] = {"layer": self.layers}
-        for name, measure in self.measures.items():
-            if measure.values.ndim == 1:
+        for name, measure in self.each_direction().items():
+            if not measure.is_matrix:
                 ends = {f"{name}_low": measure.low, f"{name}_high": measure.high}
                 columns[name] = measure.values.tolist()
                 columns |= {end: values.tolist() for end, values in ends.items() if values is not None}
         return columns
 
+    def each_direction(self) -> dict[str, Measured]:
+        """Return all measures by name, those with directions as one for each, by `NAME:DIRECTION`."""
+        return {
+            key: of_direction
+            for name, measure in self.measures.items()
+            for key, of_direction in measure.by_direction(name).items()
+        }
+
     def _table_of(self, measure: Measured) -> Table:
-        if measure.values.ndim == 2:
+        if measure.directions is not None:
+            return {
+                "layer": self.layers,
+                **dict(zip(measure.directions, measure.values.tolist(), strict=True)),
+            }
+        if measure.is_matrix:
             return {"layer": self.layers, **dict(zip(self.layers, measure.values.T.tolist(), strict=True))}
         ends = {"low": measure.low, "high": measure.high, "floor": measure.floor}
         undefined = np.full(len(self.layers), np.nan)
@@ -190,7 +239,7 @@ class Analysis(NamedResult[Measured]):
         return f"For matrices, the value of each layer with {self.layers[-1]}. {sentences}"
 
     def _shown_table(self) -> Table:
-        rows = [(name, measure.unit, *measure.written()) for name, measure in self.measures.items()]
+        rows = [(name, measure.unit, *measure.written()) for name, measure in self.each_direction().items()]
         columns = zip(*rows, strict=True) if rows else [()] * (2 + len(self.layers))
         return dict(zip(("measure", "unit", *self.layers), columns, strict=True))
 

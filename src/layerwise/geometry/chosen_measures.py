@@ -6,8 +6,9 @@ from difflib import SequenceMatcher
 
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
-from layerwise.geometry import depth, leakage, retrieval
+from layerwise.geometry import depth, leakage
 from layerwise.geometry.jobs import Jobs
+from layerwise.geometry.retrieval.variants import VARIANTS
 from layerwise.geometry.similarity import MEASURES
 
 
@@ -68,7 +69,8 @@ def _needs() -> Mapping[str, str]:
         **dict.fromkeys((f"against_{measure.name}" for measure in MEASURES), argument("against")),
         **dict.fromkeys(leakage.TOKENS, "rows that are tokens or words"),
         leakage.WORDS: "rows that are texts",
-        **dict.fromkeys((f"retrieval_{name}" for name in retrieval.DIRECTIONS), argument("pairs")),
+        **dict.fromkeys((f"retrieval_{name}" for name in VARIANTS), argument("pairs")),
+        "language_probe": argument("pairs"),
     }
 
 

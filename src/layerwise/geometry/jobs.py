@@ -16,16 +16,19 @@ from layerwise.arguments import argument
 from layerwise.array_types import F32, F64, I64
 from layerwise.columns import is_paired
 from layerwise.errors import RequestError
-from layerwise.geometry import depth, layer_pairs, retrieval, separation, shape
+from layerwise.geometry import depth, layer_pairs, separation, shape
 from layerwise.geometry.analysis import Measured
 from layerwise.geometry.caution import of_layers, of_similarity
 from layerwise.geometry.depth import LayerMeasure
 from layerwise.geometry.dimension import two_nn
 from layerwise.geometry.jackknife import FEW, Jackknife, RowMask
 from layerwise.geometry.layer_pairs import Measure
+from layerwise.geometry.retrieval.pairs import side_pairs
+from layerwise.geometry.retrieval.sampled_pairs import SampledPairs
+from layerwise.geometry.retrieval.variants import VARIANTS
 from layerwise.geometry.row_info import RowInfo
 from layerwise.geometry.rows import centred, finite
-from layerwise.geometry.sample import Sample, pick
+from layerwise.geometry.sample import Sample
 from layerwise.geometry.similarity import MEASURES
 from layerwise.states import Layered
 from layerwise.wording import Message, reason
@@ -45,6 +48,10 @@ _SECONDS = {
     "rsa": 1.65,
     "procrustes": 0.5,
     "neighbour_overlap": 0.57,
+    "retrieval_csls": 2.0,
+    "retrieval_margin": 3.0,
+    "retrieval_procrustes": 6.0,
+    "language_probe": 3.0,
 }
 _FAST_SECONDS = 0.03
 _TOP_DIMENSIONS = 10  # dimensions reported per layer
@@ -87,6 +94,8 @@ class SampledLayers:
         """Return about how many seconds a measure takes, repeats included; see the table in docs/performance.md."""
         kind = name.removeprefix("against_")
         once = _SECONDS.get(kind, _FAST_SECONDS) / (len(self.names) if kind != name else 1)
+        if kind.startswith(("retrieval_", "language_")):
+            return once
         slow, few = kind in _SLOW, any(kind == measure.name for measure in MEASURES)
         repeated = self.slow if slow else self.few if few else self.repeated
         return once * (1 + len(repeated.folds))
@@ -198,43 +207,34 @@ def _ranked(x: F32, labels: I64) -> list[dict[str, float]]:
     return [{"dimension": int(d), "f": float(f), "eta2": float(e)} for d, f, e in each]
 
 
-def retrieval_jobs(
+def retrieval_jobs(sampled: SampledPairs) -> Jobs:
+    """Return how often a text's partner is found, as jobs by variant, and how well sides can be told."""
+
+    def job(variant: str, track: Tracker) -> Measured:
+        return sampled.measure(variant)
+
+    jobs: Jobs = {f"retrieval_{variant}": partial(job, variant) for variant in VARIANTS}
+    return jobs | {"language_probe": lambda track: sampled.language_probe()}
+
+
+def sampled_pairs(
     dataset: Layered,
     column: str,
     sides: str | None,
     limit: int,
     seed: int,
-    intervals: str,
     notes: list[Message],
-) -> Jobs:
-    """Return how often a text's partner is its nearest neighbour, as jobs by direction."""
-    pairs, alone = retrieval.pair_rows(dataset, column, sides)
+    *,
+    intervals: bool,
+) -> SampledPairs:
+    """Return at most `limit` pairs of each two sides; notes on texts without a partner are added to `notes`.
+
+    Raises:
+        RequestError: columns that define no pairs.
+    """
+    pairs, alone = side_pairs(dataset, column, sides)
     if alone:
         notes.append(Message("note.pairs.alone", n=alone, column=repr(column)))
     if sides is None and not (column == "part" and is_paired(dataset)):
         notes.append(Message("note.sides", option=argument("sides")))
-    total = len(pairs)
-    if total > limit:
-        pairs = pairs[np.sort(np.random.default_rng(seed).choice(total, limit, replace=False))]
-    numbers, place = np.unique(pairs, return_inverse=True)
-    place = place.reshape(pairs.shape)
-    texts = pick(dataset, numbers)
-    share = 1 if intervals == "none" else len(pairs) / total
-    repeated = Jackknife.of(np.arange(len(pairs)), seed, share)
-    note = Message("note.retrieval", n=len(pairs), chance=f"{1 / len(pairs):.2g}")
-
-    def values(keep: RowMask, *, direction: int, centred: bool) -> list[float]:
-        chosen = place if keep is None else place[keep]
-
-        def value(layer: F32) -> float:
-            return retrieval.accuracy(layer[chosen[:, 0]], layer[chosen[:, 1]], centred=centred)[direction]
-
-        return spread(value, map(texts.layer, texts.layers))
-
-    def job(name: str, track: Tracker) -> Measured:
-        take = partial(values, direction=int(name.startswith("ba")), centred=name.endswith("centred"))
-        measured = repeated.take(take, track, unit=Message("unit.texts"), source=retrieval.SOURCE, note=note)
-        by_chance = np.full(len(dataset.layers), 1 / len(pairs))
-        return replace(measured, floor=by_chance, floor_of=Message("note.floor.chance"), step=1 / len(pairs))
-
-    return {f"retrieval_{name}": partial(job, name) for name in retrieval.DIRECTIONS}
+    return SampledPairs(dataset, pairs, limit, seed, intervals=intervals)

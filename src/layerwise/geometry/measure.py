@@ -14,7 +14,7 @@ from layerwise.choices import one_of
 from layerwise.errors import RequestError
 from layerwise.geometry.analysis import Analysis, Measured
 from layerwise.geometry.chosen_measures import choose
-from layerwise.geometry.jobs import SampledLayers, retrieval_jobs
+from layerwise.geometry.jobs import SampledLayers, retrieval_jobs, sampled_pairs
 from layerwise.geometry.leakage import Leakage
 from layerwise.geometry.matching import same_rows
 from layerwise.geometry.row_info import rows_info
@@ -48,8 +48,8 @@ def analyze(
         label: a column of classes, for class separation and the dimensions that separate classes best.
         against: another dataset of the same texts, compared layer by layer.
         pairs: a column whose equal values make two texts a pair, for retrieval; `part` for a dataset of pairs.
-        sides: with `pairs`, a column of two values, such as languages, that gives the side of a text;
-            when left out, the earlier row is side a.
+        sides: with `pairs`, a column that gives the side of a text, such as its language; two or more. When left out,
+            the earlier row is side a.
         sample: the largest number of rows to measure, and of pairs; whole texts are sampled.
         seed: seed of the sample and of the groups of the jackknife.
         measures: names of the measures to compute, or words of their names; all when left out.
@@ -80,8 +80,10 @@ def analyze(
         raise RequestError(
             f"{argument('sides', sides)} only applies to pairs; give {argument('pairs')} with it"
         )
+    paired = None
     if pairs is not None:
-        jobs |= retrieval_jobs(dataset, pairs, sides, sample, seed, intervals, notes)
+        paired = sampled_pairs(dataset, pairs, sides, sample, seed, notes, intervals=intervals != "none")
+        jobs |= retrieval_jobs(paired)
     asked = [measures] if isinstance(measures, str) else measures
     jobs |= Leakage(rows, sampled.layers, attacker, seed).jobs(asked, notes)
     chosen = choose(jobs, measures)
@@ -101,6 +103,7 @@ def analyze(
         measures=measured,
         dimensions=sampled.dimensions(),
         notes=(*notes, *sampled.notes(), *_undefined(rows.layers, measured)),
+        retrieval=None if paired is None else paired.advice(),
     )
 
 
@@ -108,7 +111,8 @@ def _undefined(layers: Sequence[str], measures: Mapping[str, Measured]) -> list[
     """Return notes on the layers where measures are undefined; measures undefined for the same layers share a note."""
     places: dict[tuple[str, ...], list[str]] = {}
     for name, measure in measures.items():
-        lacking = np.isnan(measure.values).reshape(len(layers), -1).all(axis=1)
+        by_layer = measure.values if measure.directions is None else measure.values.T
+        lacking = np.isnan(by_layer).reshape(len(layers), -1).all(axis=1)
         at = tuple(layers[place] for place in np.flatnonzero(lacking).tolist())
         if at:
             places.setdefault(at, []).append(measure_name(name))

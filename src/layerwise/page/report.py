@@ -16,6 +16,7 @@ from layerwise.labels.attached import with_labels
 from layerwise.layers import short_mix
 from layerwise.page import content
 from layerwise.page.tokens import some_docs, tokens_of
+from layerwise.page.word_links import shown_links
 from layerwise.store import LayerDataset
 from layerwise.store.result_provenance import fingerprint
 from layerwise.store.stored_result import VERBS, result_content
@@ -34,6 +35,7 @@ def page_data(
     *,
     probe: ResultSource = None,
     analysis: ResultSource = None,
+    links: Any = None,
     points: int = POINTS,
     seed: int = 0,
     umap: bool = False,
@@ -56,6 +58,7 @@ def page_data(
         "probe": _with_short_mixes(_result(probe, "probe", dataset)),
         "analysis": _result(analysis, "analysis", dataset),
     }
+    sentence_pairs = shown_links(links)
     flat = by_umap(seed) if umap else None
     sample = draw(attached.dataset, points, seed, option="points")
     if not len(sample):
@@ -77,6 +80,7 @@ def page_data(
         "points": map_points | {"seed": seed},
         **results,
         "tokens": tokens,
+        "links": sentence_pairs,
         "tokens_note": why,
         "versions": versions(),
         "notes": attached.notes,

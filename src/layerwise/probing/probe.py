@@ -1,6 +1,7 @@
 """The probe: score every layer and mix on the same folds, and test which differences are significant."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.arguments import argument
@@ -8,10 +9,12 @@ from layerwise.choices import CLASS_WEIGHTS, one_of, whole_number
 from layerwise.errors import RequestError
 from layerwise.options import ProbeOptions
 from layerwise.probing.candidates import candidates, time_of
+from layerwise.probing.centred_rows import CentredRows
 from layerwise.probing.coarse import drop_hopeless
 from layerwise.probing.duration import estimate
 from layerwise.probing.expected_layer import cumulative_mixes
 from layerwise.probing.extras import ProbeExtras, read_vectors
+from layerwise.probing.home_and_abroad import transfer
 from layerwise.probing.power import power_note
 from layerwise.probing.problem import gather
 from layerwise.probing.results import ProbeResult
@@ -19,6 +22,7 @@ from layerwise.probing.run import CODES, FOLDS, ProbeRun, RandomModel
 from layerwise.probing.summary import ResultBuilder, time_after, with_dropped
 from layerwise.states import Layered
 from layerwise.word_vectors import VectorReader
+from layerwise.wording import Message
 
 _REPEATS = 5
 
@@ -53,6 +57,8 @@ def probe(
     seed = whole_number("seed", options.seed, 0, (1 << 32) - 1)
     whole_number("max_rows", options.max_rows, 1)
     mixes = options.mix
+    if options.centre is not None:
+        dataset = _centred(dataset, options.centre, random_models)
     all_candidates = candidates(dataset, [mixes] if isinstance(mixes, str) else mixes)
     cumulative = cumulative_mixes(dataset) if options.expected_layer else []
     reading, working = track.split(1, 99)
@@ -98,8 +104,25 @@ def probe(
     ]
     builder = ResultBuilder(run, kept, evaluations, task, label)
     scored_extras = extras.score(kept, evaluations, adding)
+    if isinstance(dataset, CentredRows):
+        run.notes.append(Message("note.centred", column=repr(options.centre), n=len(dataset.groups)))
     result = builder.make(random_models, scored_extras, comparing)
+    result = replace(result, transfer=transfer(run, kept, evaluations), centre=options.centre)
     return with_dropped(result, all_candidates, dropped, run) if dropped else result
+
+
+def _centred(dataset: Layered, column: str, random_models: Sequence[RandomModel]) -> CentredRows:
+    """Return the dataset with the mean of each value of a column subtracted.
+
+    Raises:
+        RequestError: no such column; models with random weights, whose rows would not be centred.
+    """
+    if random_models:
+        raise RequestError(
+            f"{argument('centre', column)} can't be combined with {argument('random_model', True)}, whose rows aren't centred; "
+            "leave one out"
+        )
+    return CentredRows(dataset, column)
 
 
 def _check_class_weight(class_weight: str, task: str, multi: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from layerwise._util.display import interval, number, text
 from layerwise._util.json_values import plain
 from layerwise.layers import short_mix
+from layerwise.probing.home_and_abroad import Transfer
 from layerwise.results import Estimate, NamedResult, Table
 from layerwise.wording import Message, joined, messages_json
 
@@ -169,6 +170,8 @@ class ProbeResult(NamedResult[CandidateResult]):
         mlp: the best mix under a small network, or `None`.
         vectors: the coverage of the static word vectors, or `None`.
         expected_layer: the layer at which the label is resolved, or `None`.
+        transfer: with a split, whether the layer that is best on held-out rows of training is best on the test rows.
+        centre: the column whose groups were centred, or `None`.
         provenance: versions, date, and the dataset.
     """
 
@@ -191,6 +194,8 @@ class ProbeResult(NamedResult[CandidateResult]):
     mlp: MlpResult | None = None
     vectors: Mapping[str, Any] | None = None
     expected_layer: ExpectedLayer | None = None
+    transfer: Transfer | None = None
+    centre: str | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -198,6 +203,8 @@ class ProbeResult(NamedResult[CandidateResult]):
         values = asdict(self) | {"advice": self.advice.to_json()}
         values |= values.pop("provenance")
         values["messages"] = messages_json(design=self.design, notes=self.notes)
+        if self.transfer is not None:
+            values["transfer"]["messages"] = messages_json(text=self.transfer.text)
         cleaned: dict[str, Any] = plain(values)
         return cleaned
 

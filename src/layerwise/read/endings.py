@@ -25,6 +25,11 @@ def is_fasta(name: str) -> bool:
     return _uncompressed(name).endswith(_ENDINGS["fasta"])
 
 
+def is_text(name: str) -> bool:
+    """Return whether the ending of a name is one of plain text, behind which that of a compression may stand."""
+    return _uncompressed(name).endswith(_ENDINGS["txt"])
+
+
 def _uncompressed(name: str) -> str:
     name = name.lower()
     return next((name.removesuffix(ending) for ending in COMPRESSED if name.endswith(ending)), name)

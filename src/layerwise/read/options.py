@@ -184,7 +184,7 @@ def check_options(options: ReaderOptions, format: str) -> None:
     _check_separator(options.separator)
     if options.limit is not None:
         whole_number("limit", options.limit, 1)
-    _check_encoding(options.encoding)
+    check_encoding(options.encoding)
 
 
 def _check_join(options: ReaderOptions) -> None:
@@ -259,7 +259,12 @@ def _check_columns(options: ReaderOptions, format: str) -> None:
         raise RequestError(f"{argument(refused[0])} doesn't fit format {format!r}: {why}; leave it out")
 
 
-def _check_encoding(encoding: str) -> None:
+def check_encoding(encoding: str) -> None:
+    """Check that this is an encoding of text files.
+
+    Raises:
+        RequestError: it isn't.
+    """
     try:
         codec = line_codec(encoding)
         letter, end = "a".encode(codec), "\n".encode(codec)

@@ -64,8 +64,12 @@ def _is_analysis(data: Mapping[str, Any]) -> bool:
     if not (isinstance(layers, list | tuple) and layers and isinstance(measures, Mapping)):
         return False
     return all(
-        isinstance(measure, Mapping)
-        and isinstance(measure.get("values"), list | tuple)
-        and len(measure["values"]) == len(layers)
+        isinstance(measure, Mapping) and _has_layers(measure.get("values"), len(layers))
         for measure in measures.values()
     )
+
+
+def _has_layers(values: Any, layers: int) -> bool:
+    """Return whether there is a list with an entry per layer, or one for each direction."""
+    lists = list(values.values()) if isinstance(values, Mapping) else [values]
+    return bool(lists) and all(isinstance(of, list | tuple) and len(of) == layers for of in lists)

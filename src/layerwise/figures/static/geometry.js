@@ -1,7 +1,9 @@
 // Geometry of layers: a small chart for every measure that is a number per layer.
 function geometrySection(analysis, probe) {
-  const measures = measuresOf(analysis, false);
-  if (!measures.length) return section("geometry", t("geometry"), note(t("geometry.none")));
+  // Curves show two directions; more of them are cells of colour.
+  const isMany = (name) => Object.keys(analysis?.directions?.[name.split(":")[0]]?.values ?? {}).length > 2;
+  const measures = measuresOf(analysis, false).filter(([name]) => !isMany(name));
+  if (!measures.length && !Object.keys(analysis?.directions ?? {}).length) return section("geometry", t("geometry"), note(t("geometry.none")));
   const layers = analysis.layers.map(String);
   const sampled = analysis.of !== analysis.rows || measures.some(([, measure]) => measure.low?.some(isNumber));
   const lead = t(sampled ? "geometry.lead" : "geometry.lead.all", {
@@ -22,6 +24,7 @@ function geometrySection(analysis, probe) {
   );
   const leaks = measures.filter(([name]) => name.startsWith("leakage_"));
   if (leaks.length) box.append(leakagePart(layers, leaks, probe));
+  box.append(directionsPart(analysis));
   const dimensions = Object.entries(analysis.dimensions ?? {}).filter(
     ([, by]) => by && Object.values(by).some((list) => list?.length),
   );

@@ -161,6 +161,7 @@ function advice(probe) {
           el("p", { class: "said", dir: "auto" }, shown(rest)),
         )
       : null,
+    probe.transfer?.text ? el("p", { class: "said", dir: "auto" }, shown(probe.transfer.text)) : null,
   );
 }
 

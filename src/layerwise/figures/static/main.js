@@ -54,6 +54,7 @@ async function start() {
   sections.push(
     part("geometry", () => geometrySection(head.analysis, head.probe)),
     part("tokens", () => tokensSection(head)),
+    part("links", () => linksPart(head.links)),
   );
   $("main").append(...sections);
   $("nav").replaceChildren(

@@ -113,6 +113,13 @@ const depthOf = (name) => (name === "emb" ? 0 : Number(name.split(".").pop()) - 
 const layerWord = (name) => t("layer.named", { name: shown(name) });
 const plainName = (name) => shown(name).replaceAll("_", " ");
 const measureName = (name) =>
+  name.startsWith("retrieval_") && name.includes(":")
+    ? t("measure.direction", {
+        name: measureName(name.split(":")[0]),
+        direction: shown(name.slice(name.indexOf(":") + 1)).replace(">", " → "),
+      })
+    : plainMeasureName(name);
+const plainMeasureName = (name) =>
   name.startsWith("against_")
     ? t("measure.against", { name: measureName(name.slice(8)) })
     : wordsOr(`measure.${name}`, plainName(name));

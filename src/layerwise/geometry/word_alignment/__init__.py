@@ -1,0 +1,1 @@
+"""Alignment of the words of parallel texts, by the similarity of their tokens at every layer."""

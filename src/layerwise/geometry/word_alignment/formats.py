@@ -1,0 +1,30 @@
+"""Links as lines of a file: JSON, or the Pharaoh format of machine translation (`0-0 1-2`)."""
+
+import json
+from collections.abc import Callable, Collection, Sequence
+
+from layerwise.arguments import argument
+from layerwise.choices import ALIGNMENT_FORMATS, one_of
+from layerwise.errors import RequestError
+from layerwise.geometry.word_alignment.result import AlignedPair
+
+ToLine = Callable[[AlignedPair], str]
+
+
+def line_format(to: str, methods: Collection[str], layers: Sequence[str]) -> ToLine:
+    """Return a function from the links of a sentence pair to its line.
+
+    Raises:
+        RequestError: a format that doesn't exist, or more than the one layer and method that Pharaoh has room for.
+    """
+    one_of("to", to, ALIGNMENT_FORMATS)
+    if to == "jsonl":
+        return lambda pair: json.dumps(pair.to_json(), ensure_ascii=False)
+    if len(methods) != 1 or len(layers) != 1:
+        raise RequestError(
+            f"{argument('to', 'pharaoh')} has room for one layer and one method, and these are {len(layers)} layers and "
+            f"{len(methods)} methods; give {argument('layers')} one of {', '.join(layers)} and {argument('method')} one of "
+            f"{', '.join(methods)}, or {argument('to', 'jsonl')}"
+        )
+    (method,), (layer,) = methods, layers
+    return lambda pair: " ".join(f"{a}-{b}" for a, b in pair.links[method][layer])

@@ -1,0 +1,93 @@
+"""The sentence pairs with links on the page: from a file or a result, and what is no such file is refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import layerwise as lw
+from layerwise.cli.main import main
+from layerwise.errors import RequestError
+from layerwise.page.word_links import SHOWN, shown_links
+from planted import noise, states_of
+
+
+def lines(count: int, **changes: Any) -> str:
+    pair = {
+        "doc": 0,
+        "a": ["<b>x", "y"],
+        "b": ["u"],
+        "links": {"match": {"emb": [[0, 0]], "1": []}},
+    } | changes
+    return "".join(json.dumps(pair) + "\n" for _ in range(count))
+
+
+def test_the_first_pairs_are_shown(tmp_path: Path) -> None:
+    (tmp_path / "links").write_text(lines(SHOWN + 5))
+    shown = shown_links(tmp_path / "links")
+    assert shown is not None
+    assert (shown["methods"], shown["layers"]) == (["match"], ["emb", "1"])
+    assert len(shown["pairs"]) == SHOWN
+    assert shown["pairs"][0]["links"]["match"] == {"emb": [[0, 0]], "1": []}
+    assert shown_links(None) is None
+
+
+def test_links_to_words_that_are_not_there_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "links").write_text(lines(1, links={"argmax": {"1": [[0, 0], [1, 1], [-1, 0], [9, 0]]}}))
+    shown = shown_links(tmp_path / "links")
+    assert shown is not None
+    assert shown["pairs"][0]["links"]["argmax"]["1"] == [[0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "0-0 1-1\n",
+            "line 1 is no sentence pair with links; give the file that `align` wrote with to='jsonl'",
+        ),
+        (lines(1) + "[]\n", "line 2 is no sentence pair"),
+        (lines(1, links={}), "line 1 has no links of any method and layer"),
+        (lines(1, links={"argmax": {"1": [["x", 0]]}}), "line 1 is no sentence pair"),
+        ("", "holds no sentence pairs"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "links").write_text(content)
+    with pytest.raises(RequestError, match=message):
+        shown_links(tmp_path / "links")
+    with pytest.raises(RequestError, match="No such file or directory; give the file that `align` wrote"):
+        shown_links(tmp_path / "nothing")
+
+
+def test_a_page_holds_the_links(tmp_path: Path, encoder_of: Callable[[str], Any]) -> None:
+    result = lw.align(["a text"], ["the text"], model=encoder_of("bert"), out=tmp_path / "links")
+    assert result.pairs == ()
+    with pytest.raises(RequestError, match="links holds no sentence pairs"):
+        shown_links(result)
+    states = states_of(noise(8, 4, 2), {"y": np.arange(8)})
+    with_links = lw.report(states, tmp_path / "with.html", links=tmp_path / "links")
+    without = lw.report(states, tmp_path / "without.html")
+    assert with_links.stat().st_size > without.stat().st_size
+    in_memory = shown_links(lw.align(["a text"], ["the text"], model=encoder_of("bert")))
+    assert in_memory == shown_links(tmp_path / "links")
+
+
+def test_the_command_takes_the_file(tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "t.txt").write_text("a text\nthe last\n")
+    (tmp_path / "links").write_text("no links\n")
+    lw.extract(tmp_path / "t.txt", tmp_path / "t.lw", model=model)
+    command = [
+        "report",
+        str(tmp_path / "t.lw"),
+        "--links",
+        str(tmp_path / "links"),
+        "--out",
+        str(tmp_path / "p.html"),
+    ]
+    assert main(command) == 2
+    assert "line 1 is no sentence pair with links" in capsys.readouterr().err
+    assert not (tmp_path / "p.html").exists()
