@@ -1,6 +1,6 @@
 """The encoder: a model with its tokenizer, which gives the layers of texts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from layerwise.array_types import F32
 from layerwise.encode import checkpoint as checkpoints
 from layerwise.encode import hf, linear
 from layerwise.encode.checkpoint import Checkpoint
+from layerwise.encode.chunks import Chunk, OnForward, run_chunks
 from layerwise.encode.devices import check_process
 from layerwise.encode.engine import Engine, PlainEngine
 from layerwise.encode.gather import Memory, OnBatch, PlannedRows, run_plan
@@ -22,7 +23,7 @@ from layerwise.encode.probes import make_probes
 from layerwise.encode.prompts import chosen_prompt
 from layerwise.encode.request import Loading, Request
 from layerwise.encode.rows import no_room
-from layerwise.encode.shard_plan import PlannedShard, plan_shard, plan_tokens, tokenised
+from layerwise.encode.shard_plan import PlannedShard, plan_chunks, plan_shard, plan_tokens, tokenised
 from layerwise.encode.spans import read_spans
 from layerwise.encode.tokenizer import Tokenizer
 from layerwise.encode.transfer import Sink
@@ -279,7 +280,7 @@ class Encoder:
             raise RequestError(
                 f"spans go with level 'span' and only with it; got level {level!r} and {'no spans' if spans is None else 'spans'}"
             )
-        examples = _examples(texts)
+        examples = examples_of_texts(texts)
         checked = None if spans is None else read_spans(spans, len(examples))
         return self.states(examples, request, spans=checked)
 
@@ -307,32 +308,62 @@ class Encoder:
         Raises:
             RequestError: as in `encode`, or requests that read texts in different ways.
         """
-        if len({(r.long, r.max_length, r.overlap, r.batch_tokens, r.prompt) for r in requests}) > 1:
-            raise RequestError(
-                "the requests have different windows, batches or prompts, and one forward has one kind; encode them one by one"
-            )
+        _check_one_forward(requests)
         tokens = tokenised(self.tokenizer, examples, requests)
         shards = [
             plan_tokens(self.tokenizer, examples, tokens, request, 0, Carried(), None) for request in requests
         ]
         return self._states(shards, on_batch)
 
+    def plan_chunks(
+        self,
+        examples: Sequence[Example],
+        requests: Sequence[Request],
+        tokens: int,
+        *,
+        spans: Sequence[Sequence[tuple[int, int]]] | None = None,
+    ) -> list[list[PlannedShard]]:
+        """Tokenise texts, and plan them in chunks, each with a plan per request, for `states_of_chunks`.
+
+        Args:
+            examples, requests: as for `states_of_requests`, with the same errors.
+            tokens: the number of tokens after which a chunk ends; a text of more is a chunk by itself.
+            spans: at span level, for each text its (start, end) pairs.
+        """
+        _check_one_forward(requests)
+        return plan_chunks(self.tokenizer, examples, requests, tokens, spans)
+
+    def states_of_chunks(
+        self, chunks: Sequence[Chunk], budget: int, *, on_forward: OnForward | None = None
+    ) -> list[list[LayerStates]]:
+        """Return the layers of each request of each chunk, from shared forwards; see `chunks.run_chunks`."""
+        check_process(self.device, self.checkpoint.name)
+        with computing():
+            layers_of_chunks = run_chunks(self._engine, chunks, self.layers, budget, on_forward)
+        return [
+            [self._with_tables(shard, layers) for shard, layers in zip(chunk, layers_of_chunk, strict=True)]
+            for chunk, layers_of_chunk in zip(chunks, layers_of_chunks, strict=True)
+        ]
+
     def _states(self, shards: Sequence[PlannedShard], on_batch: OnBatch | None) -> list[LayerStates]:
         memories = [Memory(shard.request.layers, shard.rows, self.width) for shard in shards]
         self._run(shards, memories, on_batch)
         return [
-            LayerStates(
-                memory.layers,
-                level=shard.request.level,
-                pool=shard.request.pool,
-                blocks=self.blocks,
-                index=shard.index,
-                texts=shard.texts,
-                model=self.identity,
-                word_split=shard.request.word_split,
-            )
-            for shard, memory in zip(shards, memories, strict=True)
+            self._with_tables(shard, memory.layers) for shard, memory in zip(shards, memories, strict=True)
         ]
+
+    def _with_tables(self, shard: PlannedShard, layers: Mapping[str, F32]) -> LayerStates:
+        """Return the layers of a planned shard with its tables."""
+        return LayerStates(
+            layers,
+            level=shard.request.level,
+            pool=shard.request.pool,
+            blocks=self.blocks,
+            index=shard.index,
+            texts=shard.texts,
+            model=self.identity,
+            word_split=shard.request.word_split,
+        )
 
     def attention(
         self, text: str | Sequence[str], *, prompt: str | None = None, prompt_name: str | None = None
@@ -350,7 +381,7 @@ class Encoder:
         Raises:
             ModelError: the family gives no attention weights, or this is an encoder for plain forwards.
         """
-        examples = _examples([text])
+        examples = examples_of_texts([text])
         request = self.request("emb", "token", long="truncate", prompt=prompt, prompt_name=prompt_name)
         shard = self.plan(examples, request)
         check_process(self.device, self.checkpoint.name)
@@ -414,8 +445,20 @@ class Encoder:
         return length
 
 
-def _examples(texts: Iterable[Any]) -> list[Example]:
-    """Return texts, given as strings or as lists of words, as examples."""
+def _check_one_forward(requests: Sequence[Request]) -> None:
+    """Check that requests differ in their layers, level, pool and special tokens only."""
+    if len({(r.long, r.max_length, r.overlap, r.batch_tokens, r.prompt, r.keep_end) for r in requests}) > 1:
+        raise RequestError(
+            "the requests have different windows, batches or prompts, and one forward has one kind; encode them one by one"
+        )
+
+
+def examples_of_texts(texts: Iterable[Any]) -> list[Example]:
+    """Return texts, given as strings or as lists of words, as examples.
+
+    Raises:
+        RequestError: no texts in order, or one that is neither a string nor a list of words.
+    """
     examples = []
     for number, text in enumerate(listed(texts)):
         if isinstance(text, str):

@@ -117,15 +117,24 @@ class Engine:
                 forwards.adapt_to_text(self._eager, sequences.ids[0])
             return forwards.attention_maps(self._eager, sequences.ids[0], types)
 
-    def batches(self, sequences: Sequences, budget: int) -> list[Batch]:
-        """Return which windows go through the model together, at most `budget` tokens each; see `batches`."""
+    def batches(self, sequences: Sequences, budget: int, depths: I64 | None = None) -> list[Batch]:
+        """Return which windows go through the model together, at most `budget` tokens each; see `batches`.
+
+        With `depths`, windows of different depths share a batch only if they can leave the forward at their own depth.
+        """
         lengths = np.array(sequences.lengths(), dtype=np.int64)
         alone = np.array([self._is_unpackable(ids) for ids in sequences.ids], dtype=bool)
         shared = np.flatnonzero(~alone)
+        classes = [shared]
+        if depths is not None and not self.leaves:
+            classes = [shared[depths[shared] == depth] for depth in np.unique(depths[shared])]
         # `batches` numbers the windows that it gets.
         shared_batches = [
-            Batch(shared[batch.windows], batch.lengths)
-            for batch in batches(lengths[shared], budget, self.packing)
+            Batch(windows[batch.windows], batch.lengths)
+            for windows in classes
+            for batch in batches(
+                lengths[windows], budget, self.packing, None if depths is None else depths[windows]
+            )
         ]
         return shared_batches + [Batch(np.array([n]), lengths[[n]]) for n in np.flatnonzero(alone)]
 
@@ -361,8 +370,8 @@ class PlainEngine:
         self.blocks, self.width, self.causal = references.blocks, references.width, references.causal
         self.device = next(loaded.model.parameters()).device
 
-    def batches(self, sequences: Sequences, budget: int) -> list[Batch]:
-        """Return one window per batch, whatever the budget."""
+    def batches(self, sequences: Sequences, budget: int, depths: I64 | None = None) -> list[Batch]:
+        """Return one window per batch, whatever budget and depths."""
         return batches(sequences.lengths(), 1, self.packing)
 
     def begins(self, batch: Batch) -> I64:

@@ -47,9 +47,8 @@ def run_plan(
         layers: the names of all layers of the model, in order.
         on_batch: called after each batch with its numbers of tokens and of windows.
     """
-    # Not every version of torch has embedding_bag on MPS.
-    device = torch.device("cpu") if engine.device.type == "mps" else engine.device
-    gatherers = [_Gatherer(rows, layers, engine.width, device) for rows in planned]
+    device = gathering_device(engine)
+    gatherers = [Gatherer(rows, layers, engine.width, device) for rows in planned]
     positions = frozenset().union(*(gatherer.names for gatherer in gatherers))
     sequences = planned[0].plan.sequences
     for batch in engine.batches(sequences, planned[0].request.batch_tokens):
@@ -68,7 +67,13 @@ def run_plan(
         gatherer.finish()
 
 
-class _Gatherer:
+def gathering_device(engine: Engine | PlainEngine) -> torch.device:
+    """Return the device on which tokens are reduced to rows: that of the model, where torch can do it there."""
+    # Not every version of torch has embedding_bag on MPS.
+    return torch.device("cpu") if engine.device.type == "mps" else engine.device
+
+
+class Gatherer:
     """Turns the layers of each batch into the rows of one request.
 
     `names` are the requested layers by their position in the model.

@@ -30,6 +30,7 @@ class Request:
         prompt_tokens: the number of tokens of the prompt alone, without special ones; None without a prompt.
         include_prompt: whether the prompt is included in the mean, max and sum of a text; None without a prompt.
         word_split: what a word of raw text is; see `word_split.split_words`.
+        keep_end: whether a text that is cut loses its beginning; None for what the tokenizer does.
     """
 
     layers: tuple[str, ...]
@@ -44,6 +45,7 @@ class Request:
     prompt_tokens: int | None = None
     include_prompt: bool | None = None
     word_split: str | None = None
+    keep_end: bool | None = None
 
     @property
     def skip(self) -> int | None:

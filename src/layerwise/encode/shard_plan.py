@@ -46,6 +46,48 @@ def plan_shard(
     )
 
 
+def plan_chunks(
+    tokenizer: Tokenizer,
+    examples: Sequence[Example],
+    requests: Sequence[Request],
+    limit: int,
+    spans: Sequence[Sequence[tuple[int, int]]] | None,
+) -> list[list[PlannedShard]]:
+    """Return the plans of texts in chunks of about `limit` tokens; arguments and errors as of `Encoder.plan_chunks`."""
+    tokens = tokenised(tokenizer, examples, requests)
+    return [
+        [
+            plan_tokens(
+                tokenizer,
+                examples[texts],
+                tokens[texts],
+                request,
+                texts.start,
+                Carried(),
+                None if spans is None else spans[texts],
+            )
+            for request in requests
+        ]
+        for texts in _slices([len(tokens_of_text) for tokens_of_text in tokens], limit)
+    ]
+
+
+def _slices(sizes: Sequence[int], limit: int) -> list[slice]:
+    """Cut a sequence into slices whose sizes add up to at most `limit`, each of at least one item.
+
+    >>> _slices([3, 4, 9, 1], 7)
+    [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None)]
+    """
+    slices: list[slice] = []
+    begin = total = 0
+    for end, size in enumerate(sizes):
+        if end > begin and total + size > limit:
+            slices.append(slice(begin, end))
+            begin, total = end, 0
+        total += size
+    return [*slices, slice(begin, len(sizes))] if sizes else []
+
+
 def tokenised(tokenizer: Tokenizer, examples: Sequence[Example], requests: Sequence[Request]) -> list[Tokens]:
     """Return the tokens of each text, with all that the rows of these requests need."""
     prompt = requests[0].prompt or ""
@@ -70,7 +112,8 @@ def plan_tokens(
     counts = dict.fromkeys(text_rows.COUNTS, 0)
     for number, (example, tokens) in enumerate(zip(examples, tokens_of_texts, strict=True)):
         where = partial(_where, first_doc + number, example)
-        cut = text_rows.cut(tokens, request, where, keep_end=tokenizer.keeps_end)
+        keep_end = tokenizer.keeps_end if request.keep_end is None else request.keep_end
+        cut = text_rows.cut(tokens, request, where, keep_end=keep_end)
         spans_of_text = spans[number] if spans is not None else None
         rows_of_text = text_rows.rows_of(example, cut.tokens, request, tokenizer, spans_of_text, where)
         planned.append((cut.tokens, cut.windows, pooling.choose(rows_of_text.groups, request.pool)))
