@@ -1,0 +1,32 @@
+"""The bounds of a service: how long requests wait, and how much may be asked for and queued."""
+
+from dataclasses import dataclass
+
+QUEUE_SECONDS = (
+    4.0  # where the queue isn't bounded by the user: as many tokens as the model computes in this time
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The bounds of a service.
+
+    Attributes:
+        batch_tokens: the maximum number of tokens of a forward.
+        max_wait: seconds that a request waits for others to share its forward, at most.
+        queue_tokens: the maximum number of tokens in the queue; None for what the model computes in `QUEUE_SECONDS`.
+        request_tokens: the maximum number of tokens of a request.
+        texts: the maximum number of texts of a request.
+        patience: seconds after which a request that is still in the queue is refused.
+        answer_bytes: the maximum size of the vectors of a request.
+        all_answer_bytes: the maximum size of the vectors of all requests that are being answered.
+    """
+
+    batch_tokens: int
+    max_wait: float = 0.002
+    queue_tokens: int | None = None
+    request_tokens: int = 131_072
+    texts: int = 2048
+    patience: float = 60.0
+    answer_bytes: int = 256 * 2**20
+    all_answer_bytes: int = 2**30
