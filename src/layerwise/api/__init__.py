@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         probe,
         repair,
         report,
+        serve,
         show,
         train,
         verify,

@@ -35,6 +35,7 @@ _COMMANDS = (
     "analyze",
     "report",
     "explore",
+    "serve",
     "export",
     "bench",
     "env",

@@ -19,12 +19,12 @@ from layerwise.serving.asks import EncodeAsk, HeadAnswers, LayerVectors, Ticket,
 from layerwise.serving.limits import Limits
 from layerwise.serving.refusals import TooLarge
 from layerwise.serving.scheduler import Scheduler
+from layerwise.serving.tokens import Token, tokens_in
 from layerwise.serving.work import Work, WorkChunk
 from layerwise.states import LayerStates
 from layerwise.wording import Message
 
 if TYPE_CHECKING:
-    from layerwise.encode.encoder import Encoder
     from layerwise.encode.request import Request
 
 T = TypeVar("T")
@@ -49,6 +49,13 @@ class ServedModel:
     ) -> None:
         self.name, self.encoder, self.heads = name, scheduler.encoder, heads
         self.scheduler, self._limits, self._room = scheduler, limits, room
+
+    @property
+    def dimensions(self) -> tuple[int, ...]:
+        """The lengths of vectors that the model was trained for: its width, and that of its recipe, if that has one."""
+        steps = [step for step in self.encoder.checkpoint.not_applied if step.startswith("truncate_dim ")]
+        digits = ["".join(filter(str.isdecimal, step)) for step in steps]
+        return (self.encoder.width, *(int(number) for number in digits if number))
 
     def encode(self, texts: Sequence[str], ask: EncodeAsk) -> Ticket[LayerVectors]:
         """Admit a request for layers.
@@ -90,6 +97,27 @@ class ServedModel:
         requests = [self._truncating(self._request_of_head(head), ask) for head in heads.values()]
         examples = [example for record in records for example in record]
         return self._admit(examples, requests, partial(_predicted, heads, records), ask)
+
+    def tokenize(
+        self, texts: Sequence[str], *, special: bool = True, prompt_name: str | None = None
+    ) -> list[list[Token]]:
+        """Return the tokens of each text, without truncation.
+
+        Args:
+            texts: the texts.
+            special: whether special tokens are among them.
+            prompt_name: the name of the prompt that is put before each text; none by default.
+
+        Raises:
+            RequestError: no text or too many, or no such prompt.
+        """
+        self._check_count(texts)
+        prompt = "" if prompt_name is None else self._request(EncodeAsk(prompt_name=prompt_name)).prompt or ""
+        tokens_of_texts = self.encoder.tokenizer.texts([prompt + clean(text) for text in texts])
+        return [
+            tokens_in(self.encoder.tokenizer.names, prompt + clean(text), tokens, special=special)
+            for text, tokens in zip(texts, tokens_of_texts, strict=True)
+        ]
 
     def works(self, seconds: float) -> bool:
         """Return whether a forward succeeds within `seconds`."""

@@ -32,8 +32,8 @@ class Watcher(Protocol):
     def taken(self, chunks: Sequence[WorkChunk]) -> None:
         """Chunks go into a forward."""
 
-    def queued(self, requests: int) -> None:
-        """The number of requests in the queue has changed."""
+    def queued(self, change: int) -> None:
+        """So many requests came into the queue, or left it."""
 
 
 class Unwatched:
@@ -42,7 +42,7 @@ class Unwatched:
     def taken(self, chunks: Sequence[WorkChunk]) -> None:
         """Do nothing."""
 
-    def queued(self, requests: int) -> None:
+    def queued(self, change: int) -> None:
         """Do nothing."""
 
 
@@ -155,7 +155,7 @@ class Scheduler:
     def _add(self, work: Work, place: int) -> None:
         self._queue.insert(place, work)
         self._queued += work.tokens
-        self._watcher.queued(len(self._queue))
+        self._watcher.queued(1)
         self._change.notify_all()
 
     def _serve(self) -> None:
@@ -200,8 +200,7 @@ class Scheduler:
         over = [work for work in self._queue if work.is_over]
         if over:
             self._queued -= sum(chunk.tokens for work in over for chunk in work.waiting)
-            self._queue = [work for work in self._queue if not work.is_over]
-            self._watcher.queued(len(self._queue))
+            self._keep([work for work in self._queue if not work.is_over])
 
     def _take(self) -> list[_Taken]:
         budget = self.limits.batch_tokens
@@ -218,9 +217,12 @@ class Scheduler:
                     taken.append((work, chunk))
                     tokens, total = tokens + chunk.tokens, total + chunk.tokens
         self._queued -= total
-        self._queue = [work for work in self._queue if work.waiting]
-        self._watcher.queued(len(self._queue))
+        self._keep([work for work in self._queue if work.waiting])
         return taken
+
+    def _keep(self, queue: list[Work]) -> None:
+        self._watcher.queued(len(queue) - len(self._queue))
+        self._queue = queue
 
     def _forward(self, taken: Sequence[_Taken]) -> None:
         """Run chunks together; if that fails, those of each request alone, so that no request fails for another."""

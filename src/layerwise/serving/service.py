@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from layerwise.errors import HeadError, RequestError
+from layerwise.errors import HeadError, LayerwiseError, RequestError
 from layerwise.heads.head import HeadData
 from layerwise.serving.answer_room import AnswerRoom
-from layerwise.serving.limits import Limits
+from layerwise.serving.limits import Limits, limits_of
 from layerwise.serving.model import ServedModel
-from layerwise.serving.refusals import NotServed
+from layerwise.serving.refusals import NotServed, Overloaded, Unavailable
 from layerwise.serving.scheduler import Scheduler, Watcher
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Service:
     """Models and heads by name.
 
     >>> from layerwise.encode.load import load_encoder
+    >>> from layerwise.serving.asks import EncodeAsk
     >>> with Service([load_encoder("minilm")]) as service:
     ...     ticket = service.model("minilm").mix(["Hello, world!"], EncodeAsk(mix="mean(-4:)"))
     ...     ticket.result().values.shape
@@ -61,7 +62,7 @@ class Service:
         names = _names(encoders)
         head_names = [_head_name(head) for head in heads]
         _check_distinct("heads", head_names)
-        self.limits = limits or Limits(batch_tokens=encoders[0].request("-1", prompt="").batch_tokens)
+        self.limits = limits or limits_of(encoders[0])
         self.room = AnswerRoom(self.limits)
         owners = [_owner(head, encoders) for head in heads]
         turn = threading.Lock()
@@ -118,6 +119,20 @@ class Service:
         if len(models) > 1:
             raise RequestError(f"heads {', '.join(heads)} are of different models; ask them one by one")
         return next(iter(models.values()))
+
+    def check_room(self) -> None:
+        """Check that a model has room in its queue.
+
+        Raises:
+            Overloaded, Unavailable: none has.
+        """
+        refusals: list[LayerwiseError] = []
+        for model in self.models.values():
+            try:
+                return model.scheduler.check_room()
+            except (Overloaded, Unavailable) as refusal:
+                refusals.append(refusal)
+        raise refusals[0]
 
     def works(self) -> bool:
         """Return whether a forward of each model succeeds."""
