@@ -30,7 +30,6 @@ class Request:
         prompt_tokens: the number of tokens of the prompt alone, without special ones; None without a prompt.
         include_prompt: whether the prompt is included in the mean, max and sum of a text; None without a prompt.
         word_split: what a word of raw text is; see `word_split.split_words`.
-        keep_end: whether a text that is cut loses its beginning; None for what the tokenizer does.
     """
 
     layers: tuple[str, ...]
@@ -45,9 +44,25 @@ class Request:
     prompt_tokens: int | None = None
     include_prompt: bool | None = None
     word_split: str | None = None
-    keep_end: bool | None = None
+
+    @property
+    def keep_end(self) -> bool | None:
+        """Whether a text that is cut loses its beginning; None for what the tokenizer does."""
+        return None
 
     @property
     def skip(self) -> int | None:
         """See `rows.RowRequest`."""
         return None if self.include_prompt is not False else self.prompt_tokens
+
+
+@dataclass(frozen=True)
+class DirectedRequest(Request):
+    """A request that says at which end texts are cut; for answers that aren't stored, as no manifest has room for it."""
+
+    keep_end: bool | None = None  # type: ignore[assignment]
+
+
+def directed(request: Request, keep_end: bool) -> Request:
+    """Return the same request, under which a text that is cut loses its beginning, or its end."""
+    return DirectedRequest(**vars(request), keep_end=keep_end)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from layerwise.encode.request import Request, directed
 from layerwise.errors import RequestError
 from layerwise.example import Example, clean
 from layerwise.heads.answers import answers
@@ -149,7 +150,8 @@ class ServedModel:
     @staticmethod
     def _truncating(request: Request, ask: EncodeAsk) -> Request:
         long = "truncate" if ask.truncate else request.long
-        return replace(request, long=long, keep_end=ask.keep_end)
+        cut = replace(request, long=long)
+        return cut if ask.keep_end is None else directed(cut, ask.keep_end)
 
     def _examples(self, texts: Sequence[str]) -> list[Example]:
         self._check_count(texts)
