@@ -8,11 +8,11 @@ from typing import Any
 
 import httpx
 
-from layerwise.serving.limits import Limits
-from layerwise.serving.service import Service
 from layerwise.server.guard import Bounds
 from layerwise.server.metrics import Metrics
 from layerwise.server.run import HttpServer
+from layerwise.serving.limits import Limits
+from layerwise.serving.service import Service
 from waiting import SECONDS, ended, until
 
 KEY = "a-key-of-the-tests"

@@ -80,7 +80,8 @@ def test_a_large_answer_comes_in_parts(served: Served, encoder_of: Callable[[str
 
 def test_a_mix_has_one_column(served: Served, encoder_of: Callable[[str], Any], name: str) -> None:
     reference = encoder_of("bert").encode(TEXTS, level="word").mix("concat(1,2)")
-    for fields in ({"mix": "concat(1,2)"}, {"model": f"{name}@concat(1,2)"}):
+    several: tuple[dict[str, Any], ...] = ({"mix": "concat(1,2)"}, {"model": f"{name}@concat(1,2)"})
+    for fields in several:
         fields |= {"inputs": TEXTS, "level": "word"}
         assert close(np.load(io.BytesIO(asked(served, NPY, **fields).content)), reference)
         assert close(asked(served, "application/json", **fields).json()["mix"], reference)

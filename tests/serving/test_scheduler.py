@@ -129,7 +129,7 @@ def test_64_clients_get_the_vectors_of_encode(service: Service, encoder: Any) ->
                 largest = np.abs(alone.layer(name)).max()
                 difference = np.abs(answer.states.layer(name) - alone.layer(name)).max()
                 assert difference <= TOLERANCE * largest, (ask_of_answer, name)
-    assert service.room.taken == 0
+    assert service.room.reserved == 0
 
 
 def test_forwards_are_shared(encoder: Any, scheduler: Scheduler, held: Held) -> None:
@@ -297,7 +297,7 @@ def test_requests_are_bounded(encoder: Any) -> None:
             model.encode(["word " * 20], EncodeAsk(level="token"))
         with pytest.raises(RequestError, match="there is no text"):
             model.encode([], EncodeAsk())
-        assert service.room.taken == 0
+        assert service.room.reserved == 0
 
 
 def test_answers_that_are_being_sent_are_bounded(encoder: Any) -> None:
@@ -310,7 +310,7 @@ def test_answers_that_are_being_sent_are_bounded(encoder: Any) -> None:
             model.encode(["a", "b"], EncodeAsk())
         first.release()
         first.release()
-        assert service.room.taken == 0
+        assert service.room.reserved == 0
         assert model.encode(["a", "b"], EncodeAsk()).result(SECONDS).states.rows == 2
 
 

@@ -99,7 +99,11 @@ def _key(args: argparse.Namespace) -> str | None:
     if args.api_key_file is not None:
         try:
             key = Path(args.api_key_file).read_text(encoding="utf-8").strip()
-        except (*faults(), UnicodeDecodeError) as error:
+        except UnicodeDecodeError:
+            raise RequestError(
+                f"--api-key-file {args.api_key_file}: no text; give a file with the key"
+            ) from None
+        except faults() as error:
             raise RequestError(
                 f"--api-key-file {args.api_key_file}: {reason(error)}; give a file with the key"
             ) from None

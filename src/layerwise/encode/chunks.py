@@ -21,7 +21,7 @@ from layerwise.encode.shard_plan import PlannedShard
 from layerwise.encode.taps import OnLayer
 from layerwise.encode.transfer import Floats
 
-Chunk = Sequence[PlannedShard]
+TextChunk = Sequence[PlannedShard]
 """Some texts: a plan per view, all of the same windows."""
 LayersOfRows = Mapping[str, Floats]
 """Layers of some rows by name, each float32 (rows, width)."""
@@ -29,7 +29,7 @@ OnForward = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class _Group:
+class _RowGroup:
     """Rows of the same layers and reduction: (chunk, view) of each plan, and the sink that takes them."""
 
     members: Sequence[tuple[int, int]]
@@ -40,7 +40,7 @@ class _Group:
 
 def run_chunks(
     engine: Engine | PlainEngine,
-    chunks: Sequence[Chunk],
+    chunks: Sequence[TextChunk],
     layers: Sequence[str],
     budget: int,
     on_forward: OnForward | None = None,
@@ -71,7 +71,7 @@ def run_chunks(
 def _run(
     engine: Engine | PlainEngine,
     sequences: Sequences,
-    groups: Sequence[_Group],
+    groups: Sequence[_RowGroup],
     sets: Sequence[frozenset[int]],
     budget: int,
     on_forward: OnForward | None,
@@ -79,7 +79,7 @@ def _run(
     device = gathering_device(engine)
     depths = np.array([max(positions) for positions in sets], dtype=np.int64)
     for batch in engine.batches(sequences, budget, depths):
-        ordered, wanted = _ordered(engine, batch, sets, depths)
+        ordered, sets_of_batch = _ordered(engine, batch, sets, depths)
         begins = engine.begins(ordered)
         receivers = [group.gatherer.receiver(ordered, begins) for group in groups]
 
@@ -88,7 +88,7 @@ def _run(
             for receive in receivers:
                 receive(position, hidden)
 
-        engine.run(sequences, ordered, wanted, on_layer)
+        engine.run(sequences, ordered, sets_of_batch, on_layer)
         if on_forward is not None:
             on_forward(int(batch.lengths.sum()), len(batch.windows))
     for group in groups:
@@ -105,11 +105,11 @@ def _ordered(
     return ordered, [sets[n] for n in ordered.windows.tolist()]
 
 
-def _positions(chunk: Chunk, layers: Sequence[str]) -> frozenset[int]:
+def _positions(chunk: TextChunk, layers: Sequence[str]) -> frozenset[int]:
     return frozenset(layers.index(name) for shard in chunk for name in shard.request.layers)
 
 
-def _alike(chunks: Sequence[Chunk]) -> list[list[tuple[int, int]]]:
+def _alike(chunks: Sequence[TextChunk]) -> list[list[tuple[int, int]]]:
     """Return (chunk, view) of rows that are gathered together: at most one view of a chunk in each group."""
     groups: dict[tuple[object, ...], list[tuple[int, int]]] = {}
     for number, chunk in enumerate(chunks):
@@ -123,22 +123,24 @@ def _alike(chunks: Sequence[Chunk]) -> list[list[tuple[int, int]]]:
 
 
 def _group(
-    chunks: Sequence[Chunk],
+    chunks: Sequence[TextChunk],
     members: Sequence[tuple[int, int]],
     firsts: Sequence[int],
     sequences: Sequences,
     model: tuple[Sequence[str], int, torch.device],
-) -> _Group:
+) -> _RowGroup:
     layers, width, device = model
     plans = [chunks[number][view].plan for number, view in members]
     plan = merged_plan(plans, [firsts[number] for number, _ in members], sequences)
     number, view = members[0]
     request = chunks[number][view].request
     memory = Memory(request.layers, plan.rows, width)
-    return _Group(members, plan, Gatherer(PlannedRows(plan, request, memory), layers, width, device), memory)
+    return _RowGroup(
+        members, plan, Gatherer(PlannedRows(plan, request, memory), layers, width, device), memory
+    )
 
 
-def _by_chunk(chunks: Sequence[Chunk], groups: Sequence[_Group]) -> list[list[LayersOfRows]]:
+def _by_chunk(chunks: Sequence[TextChunk], groups: Sequence[_RowGroup]) -> list[list[LayersOfRows]]:
     """Return the layers of each view of each chunk: views of the arrays of its group."""
     vectors: list[list[LayersOfRows]] = [[{} for _ in chunk] for chunk in chunks]
     for group in groups:

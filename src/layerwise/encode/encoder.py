@@ -13,7 +13,7 @@ from layerwise.array_types import F32
 from layerwise.encode import checkpoint as checkpoints
 from layerwise.encode import hf, linear
 from layerwise.encode.checkpoint import Checkpoint
-from layerwise.encode.chunks import Chunk, OnForward, run_chunks
+from layerwise.encode.chunks import OnForward, TextChunk, run_chunks
 from layerwise.encode.devices import check_process
 from layerwise.encode.engine import Engine, PlainEngine
 from layerwise.encode.gather import Memory, OnBatch, PlannedRows, run_plan
@@ -334,7 +334,7 @@ class Encoder:
         return plan_chunks(self.tokenizer, examples, requests, tokens, spans)
 
     def states_of_chunks(
-        self, chunks: Sequence[Chunk], budget: int, *, on_forward: OnForward | None = None
+        self, chunks: Sequence[TextChunk], budget: int, *, on_forward: OnForward | None = None
     ) -> list[list[LayerStates]]:
         """Return the layers of each request of each chunk, from shared forwards; see `chunks.run_chunks`."""
         check_process(self.device, self.checkpoint.name)

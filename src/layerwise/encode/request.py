@@ -60,7 +60,7 @@ class Request:
 class DirectedRequest(Request):
     """A request that says at which end texts are cut; for answers that aren't stored, as no manifest has room for it."""
 
-    keep_end: bool | None = None  # type: ignore[assignment]
+    keep_end: bool | None = None
 
 
 def directed(request: Request, keep_end: bool) -> Request:

@@ -14,7 +14,7 @@ JSON = "application/json"
 
 
 @dataclass(frozen=True)
-class Call:
+class HttpRequest:
     """A request: the named parts of its path, its headers by lower-case name, and its body."""
 
     path: Mapping[str, str]
@@ -47,9 +47,9 @@ class Planned:
 
 Dialect = Callable[[int, str, str, str | None], Any]
 """(status, kind of failure, message, parameter) -> the JSON value of an error."""
-Plan = Callable[[Service, Call], Planned]
+PlanRequest = Callable[[Service, HttpRequest], Planned]
 """Reads and admits a request; raises LayerwiseError."""
-Look = Callable[[Service, Call], Reply]
+Respond = Callable[[Service, HttpRequest], Reply]
 """Answers a request that needs no forward."""
 
 
@@ -58,16 +58,16 @@ class InferenceRoute:
     """A route whose requests go through the model."""
 
     path: str
-    plan: Plan
+    plan: PlanRequest
     dialect: Dialect
 
 
 @dataclass(frozen=True)
-class LookRoute:
+class PlainRoute:
     """A route that is answered at once; `is_open` where it needs no key."""
 
     path: str
-    look: Look
+    respond: Respond
     dialect: Dialect
     methods: Sequence[str] = ("GET",)
     is_open: bool = False

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from importlib import resources
 
-from layerwise.server.exchange import Call, LookRoute, Reply, as_json, whole
+from layerwise.server.exchange import HttpRequest, PlainRoute, Reply, as_json, whole
 from layerwise.server.failures import Refusal, openai_error, tei_error
 from layerwise.serving.service import Service
 
@@ -19,14 +19,14 @@ _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 
 
-def health(service: Service, call: Call) -> Reply:
+def health(service: Service, call: HttpRequest) -> Reply:
     """Say whether a forward of each model works."""
     if not service.works():
         raise Refusal(503, "unhealthy", "a model doesn't work; restart the server")
     return as_json({"status": "ok"})
 
 
-def page(service: Service, call: Call) -> Reply:
+def page(service: Service, call: HttpRequest) -> Reply:
     """Return a page with the routes, and a form that tries one."""
     text = (resources.files("layerwise.server") / "page.html").read_text(encoding="utf-8")
     options = {name: list(model.encoder.layers) for name, model in service.models.items()}
@@ -46,14 +46,14 @@ def _hashes(element: re.Pattern[str], text: str) -> str:
     return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
 
 
-def routes(metrics: Callable[[], bytes]) -> tuple[LookRoute, ...]:
+def routes(metrics: Callable[[], bytes]) -> tuple[PlainRoute, ...]:
     """Return the routes; `metrics` returns the text of all metrics."""
 
-    def measured(service: Service, call: Call) -> Reply:
+    def measured(service: Service, call: HttpRequest) -> Reply:
         return whole(metrics(), METRICS_KIND)
 
     return (
-        LookRoute("/", page, openai_error, is_open=True),
-        LookRoute("/health", health, tei_error, is_open=True),
-        LookRoute("/metrics", measured, openai_error),
+        PlainRoute("/", page, openai_error, is_open=True),
+        PlainRoute("/health", health, tei_error, is_open=True),
+        PlainRoute("/metrics", measured, openai_error),
     )

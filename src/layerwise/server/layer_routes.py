@@ -9,7 +9,7 @@ from typing import Any
 
 from layerwise.server.exchange import (
     JSON,
-    Call,
+    HttpRequest,
     InferenceRoute,
     Planned,
     Reply,
@@ -43,7 +43,7 @@ _FIELDS = ("inputs", "model", "layers", "mix", "level", "pool", "spans", "trunca
 _PREDICT_FIELDS = ("inputs", "truncate")
 
 
-def plan_layers(service: Service, call: Call) -> Planned:
+def plan_layers(service: Service, call: HttpRequest) -> Planned:
     """Admit a request for layers, or for a mix of them."""
     kind = accepted(call.headers.get("accept", "*/*"))
     fields = Fields(call.body, _FIELDS)
@@ -85,7 +85,7 @@ def accepted(header: str) -> str:
     best, best_quality = None, 0.0
     for item in header.split(","):
         kind, quality = _preference(item)
-        match = next((known for known in _KINDS if kind in (known, known.split("/")[0] + "/*", "*/*")), None)
+        match = next((name for name in _KINDS if kind in (name, name.split("/")[0] + "/*", "*/*")), None)
         if match is not None and quality > best_quality:
             best, best_quality = match, quality
     if best is None:
@@ -154,7 +154,7 @@ def _object(parts: Mapping[str, bytes]) -> bytes:
     )
 
 
-def plan_predict(service: Service, call: Call) -> Planned:
+def plan_predict(service: Service, call: HttpRequest) -> Planned:
     """Admit a request for the answers of one head, or of several that are separated by commas."""
     names = call.path["head"].split(",")
     fields = Fields(call.body, _PREDICT_FIELDS)

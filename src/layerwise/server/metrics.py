@@ -25,26 +25,26 @@ _TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 6553
 _DEPTHS = (0, *range(1, 25), 32, 48, 64, 96)
 
 
-class _Counts(Collector):
+class _ExactCounters(Collector):
     """Counters whose samples have exactly their names; those of the library end in `_total`."""
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str, str, str]] = Counter()
         self._lock = threading.Lock()
 
-    def add(self, name: str, about: str, label: str = "", value: str = "") -> None:
+    def add(self, name: str, meaning: str, label: str = "", value: str = "") -> None:
         """Count once."""
         with self._lock:
-            self._counts[name, about, label, value] += 1
+            self._counts[name, meaning, label, value] += 1
 
     def collect(self) -> Iterator[Metric]:
         """Yield all counters."""
         with self._lock:
             counts = dict(self._counts)
         metrics: dict[str, Metric] = {}
-        for (name, about, label, value), count in counts.items():
+        for (name, meaning, label, value), count in counts.items():
             # As an untyped metric, because the library writes the type of a counter under another name.
-            metric = metrics.setdefault(name, Metric(name, about, "unknown"))
+            metric = metrics.setdefault(name, Metric(name, meaning, "unknown"))
             metric.add_sample(name, {label: value} if label else {}, count)
         yield from metrics.values()
 
@@ -54,7 +54,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._counts = _Counts()
+        self._counts = _ExactCounters()
         self._registry.register(self._counts)
         self._duration = self._histogram("te_request_duration", "Seconds of a request", _SECONDS)
         self._queue = self._histogram(
@@ -68,10 +68,10 @@ class Metrics:
         self._depth = self._histogram("layerwise_layer_depth", "The deepest layer that a text needs", _DEPTHS)
         self._queue_size = Gauge("te_queue_size", "Requests in the queue", registry=self._registry)
 
-    def _histogram(self, name: str, about: str, buckets: Sequence[float]) -> Histogram:
-        return Histogram(name, about, buckets=buckets, registry=self._registry)
+    def _histogram(self, name: str, meaning: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(name, meaning, buckets=buckets, registry=self._registry)
 
-    def taken(self, chunks: Sequence[WorkChunk]) -> None:
+    def started(self, chunks: Sequence[WorkChunk]) -> None:
         """Measure a forward."""
         self._size.observe(sum(chunk.texts for chunk in chunks))
         self._tokens.observe(sum(chunk.tokens for chunk in chunks))
@@ -83,7 +83,7 @@ class Metrics:
         """Note that so many requests came into a queue, or left it."""
         self._queue_size.inc(change)
 
-    def asked(self, is_batch: bool) -> None:
+    def admitted(self, is_batch: bool) -> None:
         """Count a request that was read."""
         method = "batch" if is_batch else "single"
         self._counts.add("te_request_count", "Requests", "method", method)

@@ -8,9 +8,9 @@ from typing import Any
 
 from layerwise.layers import short_mix
 from layerwise.server.exchange import (
-    Call,
+    HttpRequest,
     InferenceRoute,
-    LookRoute,
+    PlainRoute,
     Planned,
     Reply,
     as_json,
@@ -37,7 +37,7 @@ _MIXES = (
 _CREATED = 1_700_000_000  # OpenAI's clients need a number; a model has no time of its own
 
 
-def plan_embeddings(service: Service, call: Call) -> Planned:
+def plan_embeddings(service: Service, call: HttpRequest) -> Planned:
     """Admit a request for embeddings."""
     fields = Fields(call.body, _FIELDS)
     texts, is_batch = fields.texts("input")
@@ -102,12 +102,12 @@ def _embeddings(name: str, is_base64: bool, dimensions: int | None, answer: Vect
     return joined_json(parts, usage_headers(usage))
 
 
-def models(service: Service, call: Call) -> Reply:
+def models(service: Service, call: HttpRequest) -> Reply:
     """List the models, with their layers, the mixes that requests can ask for, and their heads."""
     return as_json({"object": "list", "data": [_described(model) for model in service.models.values()]})
 
 
-def one_model(service: Service, call: Call) -> Reply:
+def one_model(service: Service, call: HttpRequest) -> Reply:
     """Describe a model; its name may have a mix after an @."""
     name = call.path["model"]
     plain = name if name in service.models else name.rpartition("@")[0] or name
@@ -146,6 +146,6 @@ def _described(model: ServedModel) -> dict[str, Any]:
 
 ROUTES = (
     InferenceRoute("/v1/embeddings", plan_embeddings, openai_error),
-    LookRoute("/v1/models", models, openai_error),
-    LookRoute("/v1/models/{model:path}", one_model, openai_error),
+    PlainRoute("/v1/models", models, openai_error),
+    PlainRoute("/v1/models/{model:path}", one_model, openai_error),
 )

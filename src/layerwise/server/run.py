@@ -153,7 +153,7 @@ class PatientProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP with the JSON of an error, unless an answer has begun, and close."""
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+        if not self._is_answering() or not self.cycle.response_started:
             self.transport.write(_NO_HTTP)
         self.transport.close()
 
@@ -167,9 +167,12 @@ class PatientProtocol(H11Protocol):
             self._timer = None
 
     def _close_if_idle(self) -> None:
-        is_idle = self.cycle is None or self.cycle.response_complete
-        if is_idle and not self.transport.is_closing():
+        if not self._is_answering() and not self.transport.is_closing():
             self.transport.close()
+
+    def _is_answering(self) -> bool:
+        cycle: Any = self.cycle  # None before the first request, whatever its type says
+        return cycle is not None and not cycle.response_complete
 
 
 def _protocol(seconds: float) -> type[PatientProtocol]:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from layerwise.server.exchange import Call, Plan, Planned, Reply
+from layerwise.server.exchange import HttpRequest, Planned, PlanRequest, Reply
 from layerwise.serving.asks import Ticket
 from layerwise.serving.service import Service
 
@@ -18,7 +18,7 @@ _THREADS = 4  # the rest of the processors' time belongs to the model
 
 
 @dataclass(frozen=True)
-class Carried:
+class CompletedRequest:
     """A request whose reply is ready to be sent; its `ticket` is released afterwards."""
 
     reply: Reply
@@ -37,7 +37,9 @@ class Runner:
         """Return the result of a function that is called in a thread."""
         return await asyncio.wrap_future(self._pool.submit(function))
 
-    async def carry_out(self, plan: Plan, call: Call, admitted: Callable[[bool], None]) -> Carried:
+    async def carry_out(
+        self, plan: PlanRequest, call: HttpRequest, admitted: Callable[[bool], None]
+    ) -> CompletedRequest:
         """Read a request, admit it, and return its answer; if this is cancelled, drop what is left of the request.
 
         Args:
@@ -64,7 +66,7 @@ class Runner:
         except BaseException:
             _drop(ticket)
             raise
-        return Carried(reply, ticket, planned.is_batch)
+        return CompletedRequest(reply, ticket, planned.is_batch)
 
     def close(self) -> None:
         """End the threads."""

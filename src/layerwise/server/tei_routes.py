@@ -13,9 +13,9 @@ from layerwise import __version__
 from layerwise.array_types import F32
 from layerwise.errors import RequestError
 from layerwise.server.exchange import (
-    Call,
+    HttpRequest,
     InferenceRoute,
-    LookRoute,
+    PlainRoute,
     Planned,
     Reply,
     as_json,
@@ -38,7 +38,7 @@ _PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
 _SINGLE = "inputs needs a string, a pair of strings, or a list of lists of one or two strings"
 
 
-def plan_embed(service: Service, call: Call) -> Planned:
+def plan_embed(service: Service, call: HttpRequest) -> Planned:
     """Admit a request for the vectors of texts, of unit length unless `normalize` is false."""
     fields = Fields(call.body, _EMBED)
     texts, is_batch = _inputs(fields)
@@ -48,7 +48,7 @@ def plan_embed(service: Service, call: Call) -> Planned:
     return Planned(model.mix(texts, _ask(fields)), write, is_batch)
 
 
-def plan_embed_all(service: Service, call: Call) -> Planned:
+def plan_embed_all(service: Service, call: HttpRequest) -> Planned:
     """Admit a request for the vectors of all tokens of texts, special ones included."""
     fields = Fields(call.body, _CUTTING)
     texts, is_batch = _inputs(fields)
@@ -56,7 +56,7 @@ def plan_embed_all(service: Service, call: Call) -> Planned:
     return Planned(service.first.encode(texts, ask), _all_embedded, is_batch)
 
 
-def plan_predict(service: Service, call: Call) -> Planned:
+def plan_predict(service: Service, call: HttpRequest) -> Planned:
     """Admit a request for the classes of texts, by the only head."""
     fields = Fields(call.body, _PREDICT)
     model, name = _only_head(service)
@@ -67,7 +67,7 @@ def plan_predict(service: Service, call: Call) -> Planned:
     return Planned(model.predict([name], texts, ask), partial(_classified, is_batch), is_batch)
 
 
-def tokenize(service: Service, call: Call) -> Reply:
+def tokenize(service: Service, call: HttpRequest) -> Reply:
     """Return the tokens of each text."""
     fields = Fields(call.body, _TOKENIZE)
     texts, _ = _inputs(fields)
@@ -76,7 +76,7 @@ def tokenize(service: Service, call: Call) -> Reply:
     return as_json([list(map(asdict, tokens_of_text)) for tokens_of_text in tokens])
 
 
-def info(service: Service, call: Call) -> Reply:
+def info(service: Service, call: HttpRequest) -> Reply:
     """Return what is served, and its bounds."""
     model, limits = service.first, service.limits
     encoder = model.encoder
@@ -132,7 +132,8 @@ def _embedded(normalize: bool, dimensions: int | None, answer: Vectors) -> Reply
 
 def _of_unit_length(values: F32) -> F32:
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
-    return np.divide(values, lengths, out=np.zeros_like(values), where=lengths > 0)
+    unit: F32 = np.divide(values, lengths, out=np.zeros_like(values), where=lengths > 0)
+    return unit
 
 
 def _all_embedded(answer: LayerVectors) -> Reply:
@@ -206,6 +207,6 @@ ROUTES = (
     InferenceRoute("/embed", plan_embed, tei_error),
     InferenceRoute("/embed_all", plan_embed_all, tei_error),
     InferenceRoute("/predict", plan_predict, tei_error),
-    LookRoute("/tokenize", tokenize, tei_error, methods=("POST",)),
-    LookRoute("/info", info, tei_error),
+    PlainRoute("/tokenize", tokenize, tei_error, methods=("POST",)),
+    PlainRoute("/info", info, tei_error),
 )

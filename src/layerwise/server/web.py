@@ -7,15 +7,16 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 from layerwise.errors import RequestError
 from layerwise.server import info_routes, layer_routes, openai_routes, tei_routes
-from layerwise.server.exchange import JSON, Call, Dialect, InferenceRoute, LookRoute, Reply
+from layerwise.server.exchange import JSON, Dialect, HttpRequest, InferenceRoute, PlainRoute, Reply
 from layerwise.server.failures import Failure, Refusal, failure_of, openai_error, tei_error, tei_failure
 from layerwise.server.guard import Access, Bounds, check_encoding, check_length, too_large
 from layerwise.server.metrics import Metrics
-from layerwise.server.runner import Carried, Runner
+from layerwise.server.runner import CompletedRequest, Runner
 from layerwise.serving.service import Service
 
 try:
@@ -43,7 +44,7 @@ _END = b""
 class Endpoint:
     """One route as an ASGI application."""
 
-    def __init__(self, route: InferenceRoute | LookRoute, server: Server) -> None:
+    def __init__(self, route: InferenceRoute | PlainRoute, server: ServerState) -> None:
         self._route, self._server = route, server
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,16 +67,18 @@ class Endpoint:
         server, route = self._server, self._route
         headers = dict(request.headers)
         server.access.check_host(headers)
-        if not (isinstance(route, LookRoute) and route.is_open):
+        if not (isinstance(route, PlainRoute) and route.is_open):
             server.access.check_key(headers)
         server.check_requests()
-        call = Call(request.path_params, headers, await self._body(request))
-        if isinstance(route, LookRoute):
-            look = route.look
-            reply = await server.runner.in_thread(lambda: look(server.service, call))
+        call = HttpRequest(request.path_params, headers, await self._body(request))
+        if isinstance(route, PlainRoute):
+            respond = route.respond
+            reply = await server.runner.in_thread(lambda: respond(server.service, call))
             await self._send(reply, send)
             return
-        carried = await _unless_gone(request, server.runner.carry_out(route.plan, call, server.metrics.asked))
+        carried = await _unless_gone(
+            request, server.runner.carry_out(route.plan, call, server.metrics.admitted)
+        )
         try:
             await self._send(carried.reply, send, _times(carried, began))
             server.metrics.succeeded(carried.ticket.work, time.monotonic() - began, carried.is_batch)
@@ -144,7 +147,7 @@ class Endpoint:
         await asyncio.wait_for(send({"type": "http.response.body", "body": b"", "more_body": False}), silence)
 
 
-class Server:
+class ServerState:
     """What the routes of one server share.
 
     Attributes:
@@ -177,8 +180,8 @@ def application(service: Service, metrics: Metrics, access: Access, bounds: Boun
         access: who may send requests.
         bounds: the bounds of connections.
     """
-    server = Server(service, metrics, access, bounds or Bounds())
-    routes = [
+    server = ServerState(service, metrics, access, bounds or Bounds())
+    routes: list[InferenceRoute | PlainRoute] = [
         *openai_routes.ROUTES,
         *tei_routes.ROUTES,
         *layer_routes.ROUTES,
@@ -193,7 +196,7 @@ def application(service: Service, metrics: Metrics, access: Access, bounds: Boun
     app = Starlette(
         routes=[_route(route, server) for route in routes],
         lifespan=lifespan,
-        exception_handlers={HTTPException: _no_route},
+        exception_handlers={HTTPException: partial(_no_route, access)},
     )
     app.router.redirect_slashes = False
     return app
@@ -211,23 +214,29 @@ def error_reply(failure: Failure, dialect: Dialect) -> Reply:
     return Reply([body], JSON, failure.status, headers, len(body))
 
 
-def _route(route: InferenceRoute | LookRoute, server: Server) -> Route:
+def _route(route: InferenceRoute | PlainRoute, server: ServerState) -> Route:
     methods = ["POST"] if isinstance(route, InferenceRoute) else list(route.methods)
     return Route(route.path, Endpoint(route, server), methods=methods)
 
 
-async def _no_route(request: Request, error: Exception) -> Response:
+async def _no_route(access: Access, request: Request, error: Exception) -> Response:
     """Answer a request for a path or a method that doesn't exist."""
+    try:
+        access.check_host(request.headers)
+        access.check_key(request.headers)
+    except Refusal as refusal:
+        value = openai_error(refusal.status, refusal.kind, refusal.message, None)
+        return Response(json.dumps(value), refusal.status, _HEADERS, JSON)
     status = error.status_code if isinstance(error, HTTPException) else 404
-    known = {404: "there is no such path; / lists them", 405: "the path has no such method; / lists them"}
-    value = openai_error(status, "not_found", known.get(status, "the request can't be answered"), None)
+    messages = {404: "there is no such path; / lists them", 405: "the path has no such method; / lists them"}
+    value = openai_error(status, "not_found", messages.get(status, "the request can't be answered"), None)
     headers = dict(_HEADERS)
     if isinstance(error, HTTPException) and error.headers:
         headers.update(error.headers)
     return Response(json.dumps(value), status, headers, JSON)
 
 
-async def _unless_gone(request: Request, answer: Any) -> Carried:
+async def _unless_gone(request: Request, answer: Any) -> CompletedRequest:
     """Return the result of a coroutine, or cancel it when the client goes away.
 
     Raises:
@@ -250,7 +259,7 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def _times(carried: Carried, began: float) -> dict[str, str]:
+def _times(carried: CompletedRequest, began: float) -> dict[str, str]:
     """Return headers with the milliseconds of a request, under the names of Text Embeddings Inference."""
     work = carried.ticket.work
     seconds = {

@@ -11,11 +11,11 @@ class AnswerRoom:
     """Counts the bytes of the answers that are being computed or sent.
 
     Attributes:
-        taken: their number now.
+        reserved: their number now.
     """
 
     def __init__(self, limits: Limits) -> None:
-        self._limits, self._lock, self.taken = limits, new_lock(), 0
+        self._limits, self._lock, self.reserved = limits, new_lock(), 0
 
     def reserve(self, size: int) -> Callable[[], None]:
         """Reserve room for an answer, and return the idempotent function that frees it.
@@ -24,19 +24,19 @@ class AnswerRoom:
             TooLarge: an answer that is larger than one may be.
             Overloaded: all answers together would be too large.
         """
-        one, together = self._limits.answer_bytes, self._limits.all_answer_bytes
-        if size > one:
+        most, together = self._limits.answer_bytes, self._limits.all_answer_bytes
+        if size > most:
             raise TooLarge(
-                f"the answer would have {size} bytes of vectors and may have {one}; ask for fewer texts or layers, or for a "
+                f"the answer would have {size} bytes of vectors and may have {most}; ask for fewer texts or layers, or for a "
                 "coarser level"
             )
         with self._lock:
-            if self.taken + size > together:
+            if self.reserved + size > together:
                 raise Overloaded(
-                    f"answers of {self.taken} bytes are being sent, of at most {together}; try again later",
+                    f"answers of {self.reserved} bytes are being sent, of at most {together}; try again later",
                     1.0,
                 )
-            self.taken += size
+            self.reserved += size
         return self._once_freed(size)
 
     def _once_freed(self, size: int) -> Callable[[], None]:
@@ -44,6 +44,6 @@ class AnswerRoom:
 
         def free() -> None:
             with self._lock:
-                self.taken -= sizes.pop() if sizes else 0
+                self.reserved -= sizes.pop() if sizes else 0
 
         return free

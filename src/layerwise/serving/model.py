@@ -205,7 +205,7 @@ class ServedModel:
             WorkChunk(views, shards)
             for views in groups.values()
             for shards in self.encoder.plan_chunks(
-                examples, [requests[view] for view in views], limit, spans=ask and ask.spans
+                examples, [requests[view] for view in views], limit, spans=None if ask is None else ask.spans
             )
         ]
 

@@ -22,14 +22,14 @@ from layerwise.serving.work import Work, WorkChunk
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
 
-_Taken = tuple[Work, WorkChunk]
+_Picked = tuple[Work, WorkChunk]
 _RECENT = 5.0  # seconds after a forward for which the model counts as working
 
 
 class Watcher(Protocol):
     """Is told what a scheduler does, for metrics."""
 
-    def taken(self, chunks: Sequence[WorkChunk]) -> None:
+    def started(self, chunks: Sequence[WorkChunk]) -> None:
         """Chunks go into a forward."""
 
     def queued(self, change: int) -> None:
@@ -39,7 +39,7 @@ class Watcher(Protocol):
 class Unwatched:
     """A watcher that does nothing."""
 
-    def taken(self, chunks: Sequence[WorkChunk]) -> None:
+    def started(self, chunks: Sequence[WorkChunk]) -> None:
         """Do nothing."""
 
     def queued(self, change: int) -> None:
@@ -161,11 +161,11 @@ class Scheduler:
     def _serve(self) -> None:
         """Run forwards until the scheduler stops and the queue is empty."""
         with limited(self._threads):
-            while taken := self._next():
-                self._watcher.taken([chunk for _, chunk in taken])
-                self._forward(taken)
+            while picked := self._next():
+                self._watcher.started([chunk for _, chunk in picked])
+                self._forward(picked)
 
-    def _next(self) -> list[_Taken]:
+    def _next(self) -> list[_Picked]:
         """Wait for requests, and return the chunks of the next forward; none when the scheduler stops."""
         with self._change:
             while True:
@@ -202,41 +202,41 @@ class Scheduler:
             self._queued -= sum(chunk.tokens for work in over for chunk in work.waiting)
             self._keep([work for work in self._queue if not work.is_over])
 
-    def _take(self) -> list[_Taken]:
+    def _take(self) -> list[_Picked]:
         budget = self.limits.batch_tokens
-        taken: list[_Taken] = []
+        picked: list[_Picked] = []
         total = 0
         # In the first round each request gets half of the forward at most, in the second one what is left.
         for share in (budget // 2, budget):
             for work in self._queue:
                 tokens = 0
                 while work.waiting and (
-                    not taken or max(tokens - share, total - budget) + work.waiting[0].tokens <= 0
+                    not picked or max(tokens - share, total - budget) + work.waiting[0].tokens <= 0
                 ):
                     chunk = work.take()
-                    taken.append((work, chunk))
+                    picked.append((work, chunk))
                     tokens, total = tokens + chunk.tokens, total + chunk.tokens
         self._queued -= total
         self._keep([work for work in self._queue if work.waiting])
-        return taken
+        return picked
 
     def _keep(self, queue: list[Work]) -> None:
         self._watcher.queued(len(queue) - len(self._queue))
         self._queue = queue
 
-    def _forward(self, taken: Sequence[_Taken]) -> None:
+    def _forward(self, picked: Sequence[_Picked]) -> None:
         """Run chunks together; if that fails, those of each request alone, so that no request fails for another."""
         began = time.monotonic()
         try:
             with self._turn:
                 states = self.encoder.states_of_chunks(
-                    [chunk.shards for _, chunk in taken], self.limits.batch_tokens
+                    [chunk.shards for _, chunk in picked], self.limits.batch_tokens
                 )
         except Exception as error:  # whatever a model raises: the server goes on
-            self._alone(taken, error)
+            self._alone(picked, error)
             return
-        self._measure(sum(chunk.tokens for _, chunk in taken), time.monotonic() - began)
-        for (work, chunk), states_of_views in zip(taken, states, strict=True):
+        self._measure(sum(chunk.tokens for _, chunk in picked), time.monotonic() - began)
+        for (work, chunk), states_of_views in zip(picked, states, strict=True):
             self._give(work, chunk, states_of_views)
 
     def _give(self, work: Work, chunk: WorkChunk, states: list) -> None:  # type: ignore[type-arg]
@@ -245,14 +245,14 @@ class Scheduler:
         except Exception as error:  # rows of several chunks that can't be joined
             work.fail(_failure(error))
 
-    def _alone(self, taken: Sequence[_Taken], error: Exception) -> None:
-        works = list(dict.fromkeys(work for work, _ in taken))
+    def _alone(self, picked: Sequence[_Picked], error: Exception) -> None:
+        works = list(dict.fromkeys(work for work, _ in picked))
         if len(works) == 1:
             self._worked = 0.0
             works[0].fail(_failure(error))
             return
         for work in works:
-            self._forward([(owner, chunk) for owner, chunk in taken if owner is work])
+            self._forward([(owner, chunk) for owner, chunk in picked if owner is work])
 
     def _measure(self, tokens: int, seconds: float) -> None:
         self._worked = time.monotonic()
