@@ -46,8 +46,16 @@ def error(answer: bytes) -> str:
 
 @pytest.mark.parametrize(
     ("host", "answered"),
-    [("127.0.0.1:PORT", 200), ("localhost:PORT", 200), ("[::1]:PORT", 200), ("127.0.0.1", 403)]
-    + [("evil.example:PORT", 403), ("localhost.evil.example:PORT", 403), ("localhost:1", 403), ("", 403)],
+    [
+        ("127.0.0.1:PORT", 200),
+        ("localhost:PORT", 200),
+        ("[::1]:PORT", 200),
+        ("127.0.0.1", 403),
+        ("evil.example:PORT", 403),
+        ("localhost.evil.example:PORT", 403),
+        ("localhost:1", 403),
+        ("", 403),
+    ],
 )
 def test_a_foreign_host_is_refused(served: Served, host: str, answered: int) -> None:
     sent = host.replace("PORT", str(served.port)).encode() or b"x"
