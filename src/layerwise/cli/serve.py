@@ -71,13 +71,12 @@ def run(args: argparse.Namespace) -> int:
             f"--port {args.port} is out of range; give a port up to 65535, or 0 for a free one"
         )
     key = _key(args)
-    metrics = server.metrics.Metrics()
+    # Before the models are loaded: a library may be missing.
+    metrics, http_server = server.metrics.Metrics(), server.run.HttpServer
     service = api.serve.serve(
         args.models, **flags.values(args, ServeOptions), threads=args.threads, watcher=metrics
     )
-    http = server.run.HttpServer(
-        service, metrics, host=args.host, port=args.port, key=key, hosts=args.allow_host
-    )
+    http = http_server(service, metrics, host=args.host, port=args.port, key=key, hosts=args.allow_host)
     output.print_lines(http.url)
     output.flush()
     served = [*service.models, *(f"/predict/{name}" for name in service.heads)]
