@@ -177,5 +177,14 @@ def test_the_serve_page_names_every_route_and_metric(minilm: Any) -> None:
         metrics = served.client.get("/metrics").text
     for name in re.findall(r"^# HELP (\S+)", metrics, re.MULTILINE):
         assert name in text, f"docs/serve.md doesn't name {name}"
-    for route in ("/v1/embeddings", "/v1/models", "/embed", "/embed_all", "/predict", "/tokenize", "/info", "/layers"):
+    for route in (
+        "/v1/embeddings",
+        "/v1/models",
+        "/embed",
+        "/embed_all",
+        "/predict",
+        "/tokenize",
+        "/info",
+        "/layers",
+    ):
         assert f"{route}`" in text
