@@ -107,24 +107,14 @@ def _measure(
 
 def _latencies(path: str, bodies: Sequence[object], capacity: float, clients: int) -> list[Goal]:
     """Print latencies at shares of the capacity, in requests per second."""
-    rows = [("load", "answered/s", "p50 ms", "p99 ms", "429", "longest 429 ms")]
+    rows: list[tuple[str, ...]] = [("load", "answered/s", "p50 ms", "p99 ms", "429", "longest 429 ms")]
     outcomes: dict[float, Outcome] = {}
     for share in _LOADS:
         outcome = outcomes[share] = open_loop(path, bodies, share * capacity)
-        longest = f"{1000 * max(outcome.refusals):.0f}" if outcome.refusals else ""
-        milliseconds = [f"{1000 * outcome.percentile(part):.0f}" for part in (0.5, 0.99)]
-        rows.append((f"{share:g}", f"{outcome.rate:.1f}", *milliseconds, str(len(outcome.refusals)), longest))
+        rows.append(_row(share, outcome))
     # Far more than it can do: the queue is full most of the time.
     flood = open_loop(path, [bodies[n % len(bodies)] for n in range(5 * clients)], 5 * capacity)
-    rows.append(
-        (
-            "5",
-            f"{flood.rate:.1f}",
-            f"{1000 * flood.percentile(0.5):.0f}",
-            f"{1000 * flood.percentile(0.99):.0f}",
-        )
-    )
-    rows[-1] = (*rows[-1], str(len(flood.refusals)), f"{1000 * max(flood.refusals, default=0):.0f}")
+    rows.append(_row(5, flood))
     print()
     show(rows, right=(1, 2, 3, 4, 5))
     refusals = sorted(flood.refusals) or [float("nan")]
@@ -132,6 +122,12 @@ def _latencies(path: str, bodies: Sequence[object], capacity: float, clients: in
         Goal("p99 at half load", 1000 * outcomes[0.5].percentile(0.99), float("inf"), " ms", most=True),
         Goal("median time of a 429", 1000 * median(refusals), 50, " ms", most=True),
     ]
+
+
+def _row(share: float, outcome: Outcome) -> tuple[str, ...]:
+    milliseconds = [f"{1000 * outcome.percentile(part):.0f}" for part in (0.5, 0.99)]
+    longest = f"{1000 * max(outcome.refusals):.0f}" if outcome.refusals else ""
+    return f"{share:g}", f"{outcome.rate:.1f}", *milliseconds, str(len(outcome.refusals)), longest
 
 
 def _memory(path: str, bodies: Sequence[object], count: int, process: psutil.Process) -> Goal:

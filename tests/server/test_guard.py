@@ -96,7 +96,7 @@ def locked(encoder_of: Callable[[str], Any]) -> Iterator[Served]:
     "header", [None, "Bearer", "Bearer wrong", f"Basic {KEY}", f"Bearer {KEY}x", "Bearer \xff"]
 )
 def test_a_key_is_needed(locked: Served, path: str, header: str | None) -> None:
-    headers = {} if header is None else {"Authorization": header.encode("latin-1")}
+    headers = [] if header is None else [(b"Authorization", header.encode("latin-1"))]
     response = locked.client.get(path, headers=headers)
     assert response.status_code == 401
     assert KEY not in response.text
