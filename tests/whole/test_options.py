@@ -31,6 +31,7 @@ VERBS: dict[str, tuple[tuple[type, ...], set[str]]] = {
     "explore": ((options.PageOptions, options.RunOptions), set()),
     "predict": ((options.PredictOptions, options.RunOptions), set()),
     "evaluate": ((options.ReadOptions, options.BatchOptions, *STORED, options.RunOptions), set()),
+    "serve": ((options.ServeOptions, options.RunOptions), set()),
     "bench": ((options.BenchOptions, options.RunOptions), set()),
 }
 # Parameters that aren't options: the input and output of a verb, and parameters whose flags have another form.
@@ -41,6 +42,7 @@ BESIDES = {
     "bench": {"source"},
     "show": {"text"},
 }
+BESIDES |= {"serve": {"models", "watcher"}}
 BESIDES |= {"evaluate": {"head"}, "predict": {"head"}}
 DIFFERS = {("explore", "points")}  # what is served to one machine may be more than what fits into a file
 OTHER_HELP = {("repair", "device")}  # by default the device of the dataset: another gives other bytes

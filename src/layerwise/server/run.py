@@ -80,22 +80,7 @@ class HttpServer:
         self.url = f"http://{shown}:{port}/"
         bounds = bounds or Bounds()
         access = Access(port=port, is_local=is_local, hosts=hosts, key=key)
-        config = uvicorn.Config(
-            application(service, metrics, access, bounds),
-            http=_protocol(bounds.silence),
-            ws="none",
-            loop="asyncio",
-            lifespan="on",
-            access_log=False,
-            log_config=None,
-            log_level="critical",  # its messages name paths, which may hold text
-            server_header=False,
-            proxy_headers=False,
-            backlog=_BACKLOG,
-            timeout_keep_alive=max(1, int(bounds.silence)),
-            timeout_graceful_shutdown=_GRACE,
-        )
-        self._server = _Uvicorn(config)
+        self._server = _Uvicorn(_config(application(service, metrics, access, bounds), bounds))
 
     def run(self) -> None:
         """Answer requests until SIGINT, SIGTERM or `stop`; requests that were admitted are finished."""
@@ -110,6 +95,24 @@ class HttpServer:
     def stop(self) -> None:
         """Let `run` return; from any thread."""
         self._server.should_exit = True
+
+
+def _config(app: Any, bounds: Bounds) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=_protocol(bounds.silence),
+        ws="none",
+        loop="asyncio",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        log_level="critical",  # its messages name paths, which may hold text
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=max(1, int(bounds.silence)),
+        timeout_graceful_shutdown=_GRACE,
+    )
 
 
 class _Uvicorn(uvicorn.Server):

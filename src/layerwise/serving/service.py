@@ -66,20 +66,12 @@ class Service:
         self.room = AnswerRoom(self.limits)
         owners = [_owner(head, encoders) for head in heads]
         turn = threading.Lock()
-        self.models: Mapping[str, ServedModel] = {
-            name: ServedModel(
-                name,
-                Scheduler(encoder, self.limits, threads=threads, watcher=watcher, turn=turn),
-                {
-                    head_name: head
-                    for head_name, head, owner in zip(head_names, heads, owners, strict=True)
-                    if owner is encoder
-                },
-                self.limits,
-                self.room,
-            )
-            for name, encoder in zip(names, encoders, strict=True)
-        }
+        self.models: dict[str, ServedModel] = {}
+        for name, encoder in zip(names, encoders, strict=True):
+            scheduler = Scheduler(encoder, self.limits, threads=threads, watcher=watcher, turn=turn)
+            owned = zip(head_names, heads, owners, strict=True)
+            heads_of_model = {head_name: head for head_name, head, owner in owned if owner is encoder}
+            self.models[name] = ServedModel(name, scheduler, heads_of_model, self.limits, self.room)
 
     @property
     def first(self) -> ServedModel:
