@@ -21,7 +21,7 @@ from common import Goal, documentation, heading, show, show_goals, write_jsonl
 import layerwise as lw
 from layerwise.encode import hf, linear
 from layerwise.encode.checkpoint import find_checkpoint
-from layerwise.encode.encoder import Encoder, _examples
+from layerwise.encode.encoder import Encoder, examples_of_texts
 from layerwise.encode.gather import Memory
 from layerwise.encode.plain_loop import PlainLoop
 from layerwise.encode.shard_plan import PlannedShard
@@ -65,7 +65,7 @@ def main() -> None:
 
 def alone(encoder: Encoder, share: float) -> float:
     """Print the speed of each size of batch, and the kernels of the fastest; return its share of the ceiling."""
-    examples = _examples(documentation(TEXTS) * TIMES)
+    examples = examples_of_texts(documentation(TEXTS) * TIMES)
     rows, found = [("batch of tokens", "tokens/s", "of ceiling")], {}
     for budget in BUDGETS:
         shard = encoder.plan(examples, encoder.request(batch_tokens=budget))

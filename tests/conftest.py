@@ -24,6 +24,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from warm import Python, warm_python
 
 torch.set_num_threads(1)
+pytest_plugins = ["serving_fixtures"]
 SHARED = Path(__file__).parents[2] / "shared"
 CORPUS = [
     "Every layer of every encoder, as data.",

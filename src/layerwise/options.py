@@ -414,6 +414,26 @@ class PredictOptions(HeadContextOptions, ReadOptions, BatchOptions, LoadOptions,
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServeOptions(BatchOptions, LoadOptions, _Checked):
+    """What is served, and how long requests wait."""
+
+    heads: Sequence[Any] = option((), "heads of these models to serve", metavar="HEAD", kind="several")
+    queue_tokens: int | None = option(
+        None,
+        "largest number of tokens in the queue of a model; further requests get 429 (default: as many as the model computes "
+        "in 4 seconds)",
+        metavar="N",
+        kind="integer",
+    )
+    max_wait_ms: float = option(
+        2.0,
+        "milliseconds that a request waits for others to share its forward, at most",
+        metavar="N",
+        kind="number",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """How a verb runs."""
 
@@ -728,6 +748,7 @@ __all__ = [
     "ReadOptions",
     "RowOptions",
     "RunOptions",
+    "ServeOptions",
     "ShowOptions",
     "StoredModelOptions",
     "TrainOptions",

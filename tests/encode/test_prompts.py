@@ -364,7 +364,7 @@ def test_each_window_of_a_long_text_begins_with_the_prompt(
     assert worst(states.stack(), expected) <= 1e-5
     assert states.texts["windows"][0].as_py() > 3
     longest = max(len(ids) for ids in encoder.plan(
-        lw.encode.encoder._examples([LONG]), encoder.request(prompt=prompt, max_length=length, overlap=overlap)
+        lw.encode.encoder.examples_of_texts([LONG]), encoder.request(prompt=prompt, max_length=length, overlap=overlap)
     ).plan.sequences.ids)  # fmt: skip
     assert longest == length
 

@@ -16,6 +16,7 @@ import pytest
 import layerwise as lw
 from conftest import CORPUS
 from layerwise.cli.main import main
+from serving_client import serving
 from warm import Python
 
 ROOT = Path(__file__).parents[2]
@@ -172,3 +173,32 @@ def test_the_code_of_the_alignment_page_works() -> None:
     scope: dict[str, Any] = {}
     exec(checked, scope)
     assert 0 <= scope["alignment"]["argmax"]["6"].aer < 0.5
+
+
+def test_the_code_of_the_serve_page_works(minilm: Any) -> None:
+    text = (ROOT / "docs/serve.md").read_text(encoding="utf-8")
+    with serving([minilm]) as served:
+        for code in blocks(text, "python"):
+            assert "localhost:8000" in code
+            exec(code.replace("http://localhost:8000/", served.http.url), {})
+
+
+def test_the_serve_page_names_every_route_and_metric(minilm: Any) -> None:
+    text = (ROOT / "docs/serve.md").read_text(encoding="utf-8")
+    with serving([minilm]) as served:
+        served.post("/embed", inputs="a")
+        served.post("/embed", inputs=1)
+        metrics = served.client.get("/metrics").text
+    for name in re.findall(r"^# HELP (\S+)", metrics, re.MULTILINE):
+        assert name in text, f"docs/serve.md doesn't name {name}"
+    for route in (
+        "/v1/embeddings",
+        "/v1/models",
+        "/embed",
+        "/embed_all",
+        "/predict",
+        "/tokenize",
+        "/info",
+        "/layers",
+    ):
+        assert f"{route}`" in text

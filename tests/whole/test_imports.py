@@ -63,9 +63,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         "geometry",
         "figures",
         "page",
+        "serving",
     },
-    "server": {"api"},
-    "cli": {"api", "server"},
+    "serving": {"encode", "heads"},
+    "server": {"api", "serving"},
+    "cli": {"api", "server", "serving"},
 }
 SOLE_TENANTS = {
     "transformers": {"encode/hf.py", "encode/token_classifier.py"},
@@ -85,6 +87,9 @@ SOLE_TENANTS = {
     "skdim": {"geometry/dimension.py"},
     "umap": {"geometry/umap.py"},
     "h5py": {"encode/tensorflow/h5.py"},
+    "starlette": {"server/web.py"},
+    "uvicorn": {"server/run.py"},
+    "prometheus_client": {"server/metrics.py"},
     "argparse": {f"cli/{path.name}" for path in (ROOT / "cli").glob("*.py")},
 }
 NO_TORCH = {"_util", "domain", "read", "store", "parallel", "labels", "figures", "server", "cli", "api"}

@@ -41,6 +41,7 @@ VERBS: dict[str, tuple[tuple[type, ...], set[str]]] = {
         ),
         set(),
     ),
+    "serve": ((options.ServeOptions, options.RunOptions), set()),
     "bench": ((options.BenchOptions, options.RunOptions), set()),
 }
 # Parameters that aren't options: the input and output of a verb, and parameters whose flags have another form.
@@ -52,6 +53,7 @@ BESIDES = {
     "show": {"text"},
 }
 BESIDES |= {"align": {"a", "b"}}
+BESIDES |= {"serve": {"models", "watcher"}}
 BESIDES |= {"evaluate": {"head"}, "predict": {"head"}}
 DIFFERS = {("explore", "points")}  # what is served to one machine may be more than what fits into a file
 OTHER_HELP = {("repair", "device")}  # by default the device of the dataset: another gives other bytes

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         probe,
         repair,
         report,
+        serve,
         show,
         train,
         verify,

@@ -36,6 +36,7 @@ _COMMANDS = (
     "align",
     "report",
     "explore",
+    "serve",
     "export",
     "bench",
     "env",

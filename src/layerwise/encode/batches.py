@@ -59,15 +59,18 @@ class Batch:
         return Batch(self.windows[order], self.lengths[order])
 
 
-def batches(lengths: Sequence[int] | I64, budget: int, packing: Packing) -> list[Batch]:
+def batches(
+    lengths: Sequence[int] | I64, budget: int, packing: Packing, depths: I64 | None = None
+) -> list[Batch]:
     """Sort windows by length and group them into batches of at most `budget` tokens, padding included.
 
     `even` puts only windows of one length together, for families in which padding changes the vectors; `single` puts
-    no windows together.
+    no windows together. With `depths`, the position of the deepest layer that each window needs, they are sorted by depth
+    first, so that windows of one depth share batches.
     A window that is longer than the budget is a batch by itself.
     """
     sizes = np.asarray(lengths, dtype=np.int64)
-    order = np.argsort(sizes, kind="stable")
+    order = np.argsort(sizes, kind="stable") if depths is None else np.lexsort((sizes, depths))
     grouped: list[Batch] = []
     begin = tokens = 0
     for end, size in enumerate(sizes[order].tolist()):

@@ -1,6 +1,6 @@
 """The encoder: a model with its tokenizer, which gives the layers of texts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from layerwise.array_types import F32
 from layerwise.encode import checkpoint as checkpoints
 from layerwise.encode import hf, linear
 from layerwise.encode.checkpoint import Checkpoint
+from layerwise.encode.chunks import OnForward, TextChunk, run_chunks
 from layerwise.encode.context import context_of
 from layerwise.encode.cuts import no_room
 from layerwise.encode.devices import check_process
@@ -24,7 +25,14 @@ from layerwise.encode.int8_samples import calibration_texts
 from layerwise.encode.probes import make_probes
 from layerwise.encode.prompts import chosen_prompt
 from layerwise.encode.request import Loading, Request
-from layerwise.encode.shard_plan import PlannedShard, ShardTexts, plan_shard, plan_tokens, tokenised
+from layerwise.encode.shard_plan import (
+    PlannedShard,
+    ShardTexts,
+    plan_chunks,
+    plan_shard,
+    plan_tokens,
+    tokenised,
+)
 from layerwise.encode.spans import read_spans
 from layerwise.encode.tokenizer import Tokenizer
 from layerwise.encode.transfer import Sink
@@ -325,7 +333,7 @@ class Encoder:
             raise RequestError(
                 f"spans go with level 'span' and only with it; got level {level!r} and {'no spans' if spans is None else 'spans'}"
             )
-        examples = _examples(texts)
+        examples = examples_of_texts(texts)
         checked = None if spans is None else read_spans(spans, len(examples))
         return self.states(examples, request, spans=checked)
 
@@ -355,18 +363,47 @@ class Encoder:
         Raises:
             RequestError: as in `encode`, or requests that read texts in different ways.
         """
-        if (
-            len({(r.long, r.max_length, r.overlap, r.batch_tokens, r.prompt, r.context) for r in requests})
-            > 1
-        ):
-            raise RequestError(
-                "the requests have different windows, batches, prompts or contexts, and one forward has one kind; encode them "
-                "one by one"
-            )
+        _check_one_forward(requests)
         requests = _with_equal_windows(requests)
         tokens, texts = tokenised(self.tokenizer, examples, requests), ShardTexts(examples)
         shards = [plan_tokens(self.tokenizer, texts, tokens, request) for request in requests]
         return self._states(shards, on_batch)
+
+    def plan_chunks(
+        self,
+        examples: Sequence[Example],
+        requests: Sequence[Request],
+        tokens: int,
+        *,
+        spans: Sequence[Sequence[tuple[int, int]]] | None = None,
+    ) -> list[list[PlannedShard]]:
+        """Tokenise texts, and plan them in chunks, each with a plan per request, for `states_of_chunks`.
+
+        Args:
+            examples, requests: as for `states_of_requests`, with the same errors.
+            tokens: the number of tokens after which a chunk ends; a text of more is a chunk by itself.
+            spans: at span level, for each text its (start, end) pairs.
+        """
+        _check_one_forward(requests)
+        return plan_chunks(self.tokenizer, examples, requests, tokens, spans)
+
+    def states_of_chunks(
+        self, chunks: Sequence[TextChunk], budget: int, *, on_forward: OnForward | None = None
+    ) -> list[list[LayerStates]]:
+        """Return the layers of each request of each chunk, from shared forwards; see `chunks.run_chunks`."""
+        check_process(self.device, self.checkpoint.name)
+        with computing():
+            layers_of_chunks = run_chunks(
+                self._engine, chunks, self._widths_of_chunks(chunks), budget, on_forward
+            )
+        return [
+            [self._with_tables(shard, layers) for shard, layers in zip(chunk, layers_of_chunk, strict=True)]
+            for chunk, layers_of_chunk in zip(chunks, layers_of_chunks, strict=True)
+        ]
+
+    def _widths_of_chunks(self, chunks: Sequence[TextChunk]) -> dict[str, int]:
+        names = dict.fromkeys(name for chunk in chunks for shard in chunk for name in shard.request.layers)
+        return self.widths_of(list(names))
 
     def _states(self, shards: Sequence[PlannedShard], on_batch: OnBatch | None) -> list[LayerStates]:
         memories = [
@@ -374,19 +411,22 @@ class Encoder:
         ]
         self._run(shards, memories, on_batch)
         return [
-            LayerStates(
-                memory.layers,
-                level=shard.request.level,
-                pool=shard.request.pool,
-                blocks=self.blocks,
-                index=shard.index,
-                texts=shard.texts,
-                model=self.identity,
-                word_split=shard.request.word_split,
-                width=self.width,
-            )
-            for shard, memory in zip(shards, memories, strict=True)
+            self._with_tables(shard, memory.layers) for shard, memory in zip(shards, memories, strict=True)
         ]
+
+    def _with_tables(self, shard: PlannedShard, layers: Mapping[str, F32]) -> LayerStates:
+        """Return the layers of a planned shard with its tables."""
+        return LayerStates(
+            layers,
+            level=shard.request.level,
+            pool=shard.request.pool,
+            blocks=self.blocks,
+            index=shard.index,
+            texts=shard.texts,
+            model=self.identity,
+            word_split=shard.request.word_split,
+            width=self.width,
+        )
 
     def token_table(self) -> F32:
         """Return the embedding of every token of the vocabulary, float32 (vocabulary, width of the table), as a copy."""
@@ -409,7 +449,7 @@ class Encoder:
         Raises:
             ModelError: the family gives no attention weights, or this is an encoder for plain forwards.
         """
-        examples = _examples([text])
+        examples = examples_of_texts([text])
         request = self.request("emb", "token", long="truncate", prompt=prompt, prompt_name=prompt_name)
         shard = self.plan(examples, request)
         check_process(self.device, self.checkpoint.name)
@@ -491,8 +531,24 @@ def _with_equal_windows(requests: Sequence[Request]) -> list[Request]:
     ]
 
 
-def _examples(texts: Iterable[Any]) -> list[Example]:
-    """Return texts, given as strings or as lists of words, as examples."""
+def _check_one_forward(requests: Sequence[Request]) -> None:
+    """Check that requests differ in their layers, level, pool and special tokens only."""
+    fields = (
+        (r.long, r.max_length, r.overlap, r.batch_tokens, r.prompt, r.context, r.keep_end) for r in requests
+    )
+    if len(set(fields)) > 1:
+        raise RequestError(
+            "the requests have different windows, batches, prompts or contexts, and one forward has one kind; encode them one "
+            "by one"
+        )
+
+
+def examples_of_texts(texts: Iterable[Any]) -> list[Example]:
+    """Return texts, given as strings or as lists of words, as examples.
+
+    Raises:
+        RequestError: no texts in order, or one that is neither a string nor a list of words.
+    """
     examples = []
     for number, text in enumerate(listed(texts)):
         if isinstance(text, str):

@@ -137,15 +137,24 @@ class Engine:
         (batch,) = batches(text.lengths(), 1, self.packing)
         model(**self.inputs(text, batch))
 
-    def batches(self, sequences: Sequences, budget: int) -> list[Batch]:
-        """Return which windows go through the model together, at most `budget` tokens each; see `batches`."""
+    def batches(self, sequences: Sequences, budget: int, depths: I64 | None = None) -> list[Batch]:
+        """Return which windows go through the model together, at most `budget` tokens each; see `batches`.
+
+        With `depths`, windows of different depths share a batch only if they can leave the forward at their own depth.
+        """
         lengths = np.array(sequences.lengths(), dtype=np.int64)
         alone = np.array([self._is_unpackable(ids) for ids in sequences.ids], dtype=bool)
         shared = np.flatnonzero(~alone)
+        classes = [shared]
+        if depths is not None and not self.leaves:
+            classes = [shared[depths[shared] == depth] for depth in np.unique(depths[shared])]
         # `batches` numbers the windows that it gets.
         shared_batches = [
-            Batch(shared[batch.windows], batch.lengths)
-            for batch in batches(lengths[shared], budget, self.packing)
+            Batch(windows[batch.windows], batch.lengths)
+            for windows in classes
+            for batch in batches(
+                lengths[windows], budget, self.packing, None if depths is None else depths[windows]
+            )
         ]
         return shared_batches + [Batch(np.array([n]), lengths[[n]]) for n in np.flatnonzero(alone)]
 
@@ -397,8 +406,8 @@ class PlainEngine:
         """Return the embedding of every token, float32 (vocabulary, width of the table)."""
         return hf.token_table(self._model)
 
-    def batches(self, sequences: Sequences, budget: int) -> list[Batch]:
-        """Return one window per batch, whatever the budget."""
+    def batches(self, sequences: Sequences, budget: int, depths: I64 | None = None) -> list[Batch]:
+        """Return one window per batch, whatever budget and depths."""
         return batches(sequences.lengths(), 1, self.packing)
 
     def begins(self, batch: Batch) -> I64:

@@ -49,9 +49,8 @@ def run_plan(
         widths: those of all requested layers.
         on_batch: called after each batch with its numbers of tokens and of windows.
     """
-    # Not every version of torch has embedding_bag on MPS.
-    device = torch.device("cpu") if engine.device.type == "mps" else engine.device
-    gatherers = [_Gatherer(rows, widths, device) for rows in planned]
+    device = gathering_device(engine)
+    gatherers = [Gatherer(rows, widths, device) for rows in planned]
     keys: frozenset[LayerKey] = frozenset().union(*(gatherer.names for gatherer in gatherers))
     sequences = planned[0].plan.sequences
     for batch in engine.batches(sequences, planned[0].request.batch_tokens):
@@ -70,7 +69,18 @@ def run_plan(
         gatherer.finish()
 
 
-class _Gatherer:
+def gathering_device(engine: Engine | PlainEngine) -> torch.device:
+    """Return the device on which tokens are reduced to rows: that of the model, where torch can do it there."""
+    # Not every version of torch has embedding_bag on MPS.
+    return torch.device("cpu") if engine.device.type == "mps" else engine.device
+
+
+def key_of(name: str) -> LayerKey:
+    """Return by what an engine knows a layer or a site."""
+    return depth(name) if site(name) is None else name
+
+
+class Gatherer:
     """Turns the layers of each batch into the rows of one request.
 
     `names` are the requested layers by their position in the model, and the requested sites.
@@ -78,9 +88,7 @@ class _Gatherer:
 
     def __init__(self, rows: PlannedRows, widths: Widths, device: torch.device) -> None:
         self._plan, request = rows.plan, rows.request
-        self.names: dict[LayerKey, str] = {
-            depth(name) if site(name) is None else name: name for name in request.layers
-        }
+        self.names = {key_of(name): name for name in request.layers}
         how = pooling.reduction(request.pool)
         self._how = how if request.level != "token" else None
         self._split = _SplitRows(self._plan, request.layers, widths, device, how)

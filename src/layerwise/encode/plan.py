@@ -169,6 +169,42 @@ class Plan:
         return len(self.sequences.ids)
 
 
+def merged_plan(plans: Sequence[Plan], firsts: Sequence[int], sequences: Sequences) -> Plan:
+    """Return one plan of the rows of several, which are numbered in the order of the plans.
+
+    Args:
+        plans: those to merge.
+        firsts: for each, the number of its first window in `sequences`, ascending.
+        sequences: all windows of a forward; a window of no plan gives no row.
+    """
+    bases = np.cumsum([0, *(plan.rows for plan in plans)])[:-1].tolist()
+    windows = len(sequences.ids)
+    return Plan(
+        sequences,
+        _merged([plan.whole for plan in plans], firsts, bases, windows),
+        _merged([plan.parts for plan in plans], firsts, bases, windows),
+        _cat([plan.split + base for plan, base in zip(plans, bases, strict=True)]),
+        _cat([plan.split_counts for plan in plans]),
+        sum(plan.rows for plan in plans),
+    )
+
+
+def _merged(
+    groups: Sequence[WindowRows], firsts: Sequence[int], bases: Sequence[int], windows: int
+) -> WindowRows:
+    """Return the row tokens of `windows` windows, of which each group gives those from its first one on."""
+    row_counts, token_counts = np.zeros(windows, np.int64), np.zeros(windows, np.int64)
+    for group, first in zip(groups, firsts, strict=True):
+        row_counts[first : first + len(group.row_counts)] = group.row_counts
+        token_counts[first : first + len(group.token_counts)] = group.token_counts
+    rows = _cat([group.all.rows + base for group, base in zip(groups, bases, strict=True)])
+    tokens, counts = (
+        _cat([group.all.tokens for group in groups]),
+        _cat([group.all.counts for group in groups]),
+    )
+    return WindowRows(RowTokens(rows, tokens, counts), row_counts, token_counts)
+
+
 def make_plan(texts: Sequence[PlannedText], *, types: bool) -> Plan:
     """Plan a shard.
 

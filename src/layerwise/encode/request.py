@@ -63,6 +63,23 @@ class Request:
     context: Context | None = None
 
     @property
+    def keep_end(self) -> bool | None:
+        """Whether a text that is cut loses its beginning; None for what the tokenizer does."""
+        return None
+
+    @property
     def skip(self) -> int | None:
         """See `rows.RowRequest`."""
         return None if self.include_prompt is not False else self.prompt_tokens
+
+
+@dataclass(frozen=True)
+class DirectedRequest(Request):
+    """A request that says at which end texts are cut; for answers that aren't stored, as no manifest has room for it."""
+
+    keep_end: bool | None = None
+
+
+def directed(request: Request, keep_end: bool) -> Request:
+    """Return the same request, under which a text that is cut loses its beginning, or its end."""
+    return DirectedRequest(**vars(request), keep_end=keep_end)

@@ -65,6 +65,45 @@ def plan_shard(tokenizer: Tokenizer, texts: ShardTexts, request: Request) -> Pla
     return plan_tokens(tokenizer, texts, tokenised(tokenizer, texts.examples, [request]), request)
 
 
+def plan_chunks(
+    tokenizer: Tokenizer,
+    examples: Sequence[Example],
+    requests: Sequence[Request],
+    limit: int,
+    spans: Sequence[Sequence[tuple[int, int]]] | None,
+) -> list[list[PlannedShard]]:
+    """Return the plans of texts in chunks of about `limit` tokens; arguments and errors as of `Encoder.plan_chunks`."""
+    tokens = tokenised(tokenizer, examples, requests)
+    return [
+        [
+            plan_tokens(
+                tokenizer,
+                ShardTexts(examples[texts], texts.start, spans=None if spans is None else spans[texts]),
+                tokens[texts],
+                request,
+            )
+            for request in requests
+        ]
+        for texts in _slices([len(tokens_of_text) for tokens_of_text in tokens], limit)
+    ]
+
+
+def _slices(sizes: Sequence[int], limit: int) -> list[slice]:
+    """Cut a sequence into slices whose sizes add up to at most `limit`, each of at least one item.
+
+    >>> _slices([3, 4, 9, 1], 7)
+    [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None)]
+    """
+    slices: list[slice] = []
+    begin = total = 0
+    for end, size in enumerate(sizes):
+        if end > begin and total + size > limit:
+            slices.append(slice(begin, end))
+            begin, total = end, 0
+        total += size
+    return [*slices, slice(begin, len(sizes))] if sizes else []
+
+
 def tokenised(tokenizer: Tokenizer, examples: Sequence[Example], requests: Sequence[Request]) -> list[Tokens]:
     """Return the tokens of each text, with all that the rows of these requests need."""
     prompt = requests[0].prompt or ""
@@ -82,7 +121,8 @@ def plan_tokens(
     for place, number in enumerate(texts.encoded):
         example = texts.examples[number]
         where = partial(_where, texts.first_doc + place, example)
-        of_text = cut(tokens_of_texts[number], request, where, keep_end=tokenizer.keeps_end)
+        keep_end = tokenizer.keeps_end if request.keep_end is None else request.keep_end
+        of_text = cut(tokens_of_texts[number], request, where, keep_end=keep_end)
         spans_of_text = texts.spans[number] if texts.spans is not None else None
         rows.append(text_rows.rows_of(example, of_text.tokens, request, tokenizer, spans_of_text, where))
         cuts.append((number, of_text, pooling.choose(rows[-1].groups, request.pool)))

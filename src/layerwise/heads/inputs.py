@@ -145,15 +145,18 @@ def encode_together(
 
     The heads may differ in their layers, level, pool and special tokens, and in nothing else of `HeadData.rows`.
     """
-    requests = [_request(head, encoder, batch_tokens) for head in heads]
+    requests = [request_of_head(head, encoder, batch_tokens) for head in heads]
     states = encoder.states_of_requests(examples, requests, on_batch=counted(track, len(examples)))
-    return [
-        _texts_of_words(states_of_head, str(head.rows["pool"])) if head.rows["words_pool"] else states_of_head
-        for head, states_of_head in zip(heads, states, strict=True)
-    ]
+    return list(map(rows_of_head, heads, states))
 
 
-def _request(head: HeadData, encoder: Encoder, batch_tokens: int | None) -> Request:
+def rows_of_head(head: HeadData, states: LayerStates) -> LayerStates:
+    """Return the rows that a head takes, of texts that were encoded with its `request_of_head`."""
+    return _texts_of_words(states, str(head.rows["pool"])) if head.rows["words_pool"] else states
+
+
+def request_of_head(head: HeadData, encoder: Encoder, batch_tokens: int | None) -> Request:
+    """Return how texts are encoded for a head: as in its training."""
     rows = head.rows
     by_words = rows["words_pool"] is not None
     request = encoder.request(

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 from layerwise._util.paths import faults, reason
 from layerwise.arguments import argument
 from layerwise.errors import LayerwiseError, RequestError
+from layerwise.server.origins import is_same_origin, names_this_machine
 
 HOST = "127.0.0.1"
 PATIENCE = 30.0  # seconds for a client to send a request, or to receive a part of the answer
@@ -94,9 +95,9 @@ def _handler(page: bytes, answer: Answer, token: str, patience: float) -> type[B
 
         def do_GET(self) -> None:
             """Answer with the page, or with the data that it requests."""
-            # Against DNS rebinding: another site may resolve its own name to this address, to read the answers.
             port = cast(ThreadingHTTPServer, self.server).server_port
-            if self.headers.get("Host") not in (f"{HOST}:{port}", f"localhost:{port}"):
+            host = self.headers.get("Host")
+            if not names_this_machine(host, port) or not is_same_origin(self.headers.get("Origin"), host):
                 return self._refuse(HTTPStatus.FORBIDDEN, "this page is only for 127.0.0.1")
             path, _, query = self.path.partition("?")
             sent_token, slash, rest = path.removeprefix("/").partition("/")
