@@ -246,7 +246,7 @@ class Encoder:
         missing = [name for name in layers if site(name) is not None and name not in self.sites]
         if not missing:
             return
-        problems = self._engine.sited().found.problems
+        problems = self._engine.sited().sites.problems
         problem = problems.get(depth(missing[0])) or problems.get(0)
         offered = f"its sites are {', '.join(self.sites)}" if self.sites else "it offers no sites"
         raise RequestError(

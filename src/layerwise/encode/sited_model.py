@@ -12,7 +12,7 @@ from torch import nn
 from layerwise.array_types import I64
 from layerwise.encode import hf, model_state
 from layerwise.encode.batches import Sequences
-from layerwise.encode.sites import FoundSites, find_sites
+from layerwise.encode.sites import ModelSites, find_sites
 from layerwise.encode.taps import Tap, Taps
 from layerwise.encode.thread_invariance import make_thread_invariant
 
@@ -23,7 +23,7 @@ class SitedModel:
     Attributes:
         model: the copy; None if it has no sites.
         taps: its hooks.
-        found: the sites, and why blocks have none.
+        sites: the sites, and why blocks have none.
         widths: the number of dimensions of each site, by its name.
     """
 
@@ -55,10 +55,10 @@ class SitedModel:
             finally:
                 restore()
 
-        self.found: FoundSites = find_sites(copied, taps, run_on, text.ids[0])
+        self.sites: ModelSites = find_sites(copied, taps, run_on, text.ids[0])
         self.model = copied
-        self.taps = Taps(taps or [], copied, self.found.taps) if self.found.taps else None
-        self.widths = {name: tap.width for name, tap in self.found.taps.items()}
+        self.taps = Taps(taps or [], copied, self.sites.taps) if self.sites.taps else None
+        self.widths = {name: tap.width for name, tap in self.sites.taps.items()}
 
 
 def _moved(taps: Sequence[Tap], model: nn.Module, copied: nn.Module) -> list[Tap]:

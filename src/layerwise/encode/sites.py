@@ -25,7 +25,7 @@ from layerwise.array_types import I64
 from layerwise.encode.forwards import MODEL_CODE_ERRORS
 from layerwise.encode.taps import SiteTap, Tap, first_tensor
 
-Run = Callable[[I64], Any]
+RunText = Callable[[I64], Any]
 # Relative difference of values from their mix of one token: attention in 16 bits rounds it.
 _EQUAL = {torch.float32: 1e-5}
 _EQUAL_16 = 1e-2
@@ -56,7 +56,7 @@ class _Block:
 
 
 @dataclass(frozen=True)
-class FoundSites:
+class ModelSites:
     """The sites of a model.
 
     Attributes:
@@ -68,7 +68,7 @@ class FoundSites:
     problems: Mapping[int, str]
 
 
-def find_sites(model: nn.Module, taps: Sequence[Tap] | None, run: Run, ids: I64) -> FoundSites:
+def find_sites(model: nn.Module, taps: Sequence[Tap] | None, run: RunText, ids: I64) -> ModelSites:
     """Return the sites of all blocks.
 
     Args:
@@ -78,23 +78,23 @@ def find_sites(model: nn.Module, taps: Sequence[Tap] | None, run: Run, ids: I64)
         ids: the tokens of a text, two or more.
     """
     if taps is None:
-        return FoundSites({}, {0: "its layers aren't the outputs of modules"})
+        return ModelSites({}, {0: "its layers aren't the outputs of modules"})
     try:
         several, single = (_blocks(_record(model, run, text), taps) for text in (ids, ids[:1]))
     except MODEL_CODE_ERRORS:
-        return FoundSites({}, {0: "it doesn't run on a text of one token"})
-    found: dict[str, SiteTap] = {}
+        return ModelSites({}, {0: "it doesn't run on a text of one token"})
+    site_taps: dict[str, SiteTap] = {}
     problems: dict[int, str] = {}
     for number, (block, block_of_single) in enumerate(zip(several, single, strict=True), 1):
         sites = _of_block(block, block_of_single)
         if isinstance(sites, str):
             problems[number] = sites
         else:
-            found |= {f"{name}.{number}": tap for name, tap in sites.items()}
-    return FoundSites(found, problems)
+            site_taps |= {f"{name}.{number}": tap for name, tap in sites.items()}
+    return ModelSites(site_taps, problems)
 
 
-def _record(model: nn.Module, run: Run, ids: I64) -> list[_Event]:
+def _record(model: nn.Module, run: RunText, ids: I64) -> list[_Event]:
     """Return what all modules get and give in a forward, in order."""
     events: list[_Event] = []
     calls: dict[tuple[nn.Module, bool], int] = {}

@@ -10,7 +10,7 @@ from torch import nn
 
 from layerwise.encode import forwards
 from layerwise.encode.forwards import MODEL_CODE_ERRORS
-from layerwise.encode.sites import FoundSites, find_sites
+from layerwise.encode.sites import ModelSites, find_sites
 from layerwise.encode.taps import Tap
 from layerwise.layers import SITES, layer_names
 
@@ -34,10 +34,10 @@ def model_structure(model: nn.Module) -> dict[str, Any]:
     """
     try:
         states, taps = forwards.states_with_taps(model, _IDS, None)
-        found = find_sites(model, taps, lambda ids: forwards.run_plain(model, ids, None), _IDS)
+        sites = find_sites(model, taps, lambda ids: forwards.run_plain(model, ids, None), _IDS)
     except MODEL_CODE_ERRORS:
         return {"structure": [], "sites_refused": {}}
-    refused = {str(number): problem for number, problem in found.problems.items()}
+    refused = {str(number): problem for number, problem in sites.problems.items()}
     if taps is None:
         return {"structure": [], "sites_refused": refused}
     width = int(states[0].shape[-1])
@@ -47,7 +47,7 @@ def model_structure(model: nn.Module) -> dict[str, Any]:
         **_of_module(model, None if taps[0].of_input else taps[0].module),
     }
     blocks = [
-        _block(model, name, module, found, width)
+        _block(model, name, module, sites, width)
         for name, module in zip(layer_names(len(taps) - 1)[1:], _block_modules(model, taps), strict=True)
     ]
     return {"structure": [embeddings, *blocks], "sites_refused": refused}
@@ -73,10 +73,10 @@ def _of_module(model: nn.Module, module: nn.Module | None) -> dict[str, Any]:
     return {"module": None if module is None else paths[module], "parameters": numbers}
 
 
-def _block(model: nn.Module, name: str, module: nn.Module, found: FoundSites, width: int) -> dict[str, Any]:
+def _block(model: nn.Module, name: str, module: nn.Module, sites: ModelSites, width: int) -> dict[str, Any]:
     number = int(name)
     heads = _entry(model, ("num_attention_heads",), number, int)
-    value = found.taps.get(f"value.{name}")
+    value = sites.taps.get(f"value.{name}")
     return {
         "layer": name,
         **_of_module(model, module),
@@ -86,7 +86,7 @@ def _block(model: nn.Module, name: str, module: nn.Module, found: FoundSites, wi
         "value_width": None if value is None else value.width,
         "feed_forward_width": _entry(model, _INNER, number, int) or _inner_width(module, width),
         "activation": _entry(model, _ACTIVATION, number, str),
-        "sites": [site for site in SITES if f"{site}.{name}" in found.taps],
+        "sites": [kind for kind in SITES if f"{kind}.{name}" in sites.taps],
     }
 
 

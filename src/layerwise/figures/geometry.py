@@ -72,7 +72,7 @@ def _site_legend(figure: Figure, axes: Axes, layers: Sequence[str]) -> None:
         label = say("figure.one.layer" if name is None else f"probe.site.{name}")
         axes.plot([], [], "o-", color=colour, markersize=3.6, linewidth=1.1, label=label)
     handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower left", ncols=len(names), fontsize=SMALL, frameon=False)
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=SMALL, frameon=False)
 
 
 def _chosen(available: dict[str, ResultJson], measures: str | Sequence[str] | None) -> dict[str, ResultJson]:

@@ -18,7 +18,7 @@ from layerwise.errors import DatasetError
 from layerwise.store import disk
 from layerwise.store.dtypes import Codes, encode, losses
 from layerwise.store.header import Span, header, plan, read_header, scale_name
-from layerwise.widths import Widths, width_of
+from layerwise.widths import Widths, shown_width, width_of
 
 _HEAD = 1 << 14  # bytes that hold most headers
 _BLOCK = 1 << 17  # values that stay in a core's cache while they are encoded and measured
@@ -68,7 +68,7 @@ class TensorWriter:
     def _checked(self, layer: str, rows: NDArray[np.int64], values: F32) -> tuple[NDArray[np.int64], F32]:
         rows, values = np.asarray(rows, np.int64), np.asarray(values, np.float32)
         if layer not in self._written or values.shape != (len(rows), self.widths[layer]):
-            layers = ", ".join(f"{name} (rows, {width})" for name, width in self.widths.items())
+            layers = f"{', '.join(self.layers)}, each (rows, {shown_width(self.widths)})"
             raise ValueError(f"can't put layer {layer!r} with shape {values.shape}; the shard has {layers}")
         if (np.diff(rows) < 0).any():
             order = np.argsort(rows, kind="stable")
