@@ -75,5 +75,5 @@ def test_requests_with_other_windows_are_refused(encoder_of: Callable[[str], Any
     encoder = encoder_of("bert")
     for other in ({"max_length": 12}, {"long": "truncate"}, {"overlap": 5}, {"batch_tokens": 7}):
         asked = [encoder.request("1"), encoder.request("1", **other)]
-        with pytest.raises(RequestError, match="different windows, batches or prompts"):
+        with pytest.raises(RequestError, match="different windows, batches, prompts or contexts"):
             encoder.states_of_requests(TEXTS, asked)
