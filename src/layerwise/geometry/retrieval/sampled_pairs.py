@@ -17,7 +17,7 @@ from layerwise.states import Layered
 from layerwise.wording import Message, fixed
 
 _DRAWS = 1000
-_CELLS = 1 << 22  # numbers of an array that are in memory at once
+_CELLS = 1 << 20  # numbers of an array that are in memory at once
 _TELLS_ALL = 0.95  # a probe above it says nothing about alignment
 
 

@@ -14,7 +14,7 @@ from layerwise.labels.intervals import resample
 
 COUNTS = 4
 _DRAWS = 1000
-_CELLS = 1 << 22  # numbers of an array that are in memory at once
+_CELLS = 1 << 20  # numbers of an array that are in memory at once
 Links = Collection[tuple[int, int]]
 
 
