@@ -73,7 +73,8 @@ def prepare(
     choices.one_of("level", options.level, ("token", "word", "text"))
     choices.fit_pool(options.level, options.pool)
     choices.one_of("dtype", options.dtype, choices.DTYPES)
-    corpus = open_corpus(source, quote=not options.no_text, **part(options, ReadOptions))
+    quote = not options.no_text and redactor is None  # what a bad record is like is stored
+    corpus = open_corpus(source, quote=quote, **part(options, ReadOptions))
     texts = options.shard_texts if options.shard_texts is not None else TEXTS
     rule = ShardRule(texts=texts, characters=CHARACTERS[options.level])
     if options.no_text and options.level in ("token", "word"):
