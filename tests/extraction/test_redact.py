@@ -136,6 +136,16 @@ def test_texts_are_not_read_again_without_redaction(
         lw.verify(tmp_path / "d.lw", source=source)
 
 
+def test_bad_records_are_not_quoted(
+    source: Path, spans: Path, tmp_path: Path, encoder_of: Callable[[str], Any]
+) -> None:
+    with source.open("a") as file:
+        file.write(json.dumps({"text": [SECRET], "id": "v"}) + "\n")
+    dataset = extracted(source, tmp_path / "d.lw", encoder_of, redact=spans, skip_bad=True)
+    assert len(dataset.manifest.skipped) == 1
+    assert not holds(tmp_path / "d.lw", SECRET)
+
+
 def test_spans_of_no_text_are_told_of(
     source: Path, spans: Path, tmp_path: Path, encoder_of: Callable[[str], Any]
 ) -> None:

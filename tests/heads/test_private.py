@@ -121,7 +121,8 @@ def test_labels_without_a_public_class_have_no_gradient(
     empty = made("empty", [row | ({"label": ""} if n < 3 else {}) for n, row in enumerate(rows)])
     heads = [train(dataset, public=public) for dataset in (odd, empty)]
     assert [head.classes["label"] for head in heads] == [("neg", "pos")] * 2
-    assert np.array_equal(*(head.task_heads[0].fitted.weight for head in heads))
+    first, second = (head.task_heads[0].fitted.weight for head in heads)
+    assert np.array_equal(first, second)
     assert [head.training["private"]["units"] for head in heads] == [60, 60]
     assert heads[0].training["private"]["classes_from"] == "public rows"
 

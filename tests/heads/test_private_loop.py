@@ -70,6 +70,16 @@ def test_replacing_a_unit_moves_the_sum_by_at_most_the_sensitivity() -> None:
     assert max(moved) > 0.5 * options.sensitivity
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e200])
+def test_no_row_spoils_the_others(value: float) -> None:
+    """Numbers that can't be used leave the head finite, and move the sum by no more than any others."""
+    x, y, units = rows_of()
+    x[3] = value
+    weight, bias = fit_private(x, y, units, 40, 3, PrivateOptions(1, 1e-5, steps=3))
+    assert np.isfinite(weight).all()
+    assert np.isfinite(bias).all()
+
+
 def test_noise_is_standard_normal_and_never_the_same() -> None:
     noise = system_noise(200, 100)
     assert noise.shape == (200, 100)

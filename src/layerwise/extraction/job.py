@@ -74,6 +74,7 @@ def prepare(
     choices.one_of("level", options.level, ("token", "word", "text"))
     choices.fit_pool(options.level, options.pool)
     choices.one_of("dtype", options.dtype, choices.DTYPES)
+    quote = not options.no_text and redactor is None  # what a bad record is like is stored
     if redactor is not None and _pair_encoding(options) == "joint":
         raise RequestError(
             f"{argument('redact')} can't be used with {argument('pair_encoding', 'joint')}; encode the texts of a pair apart, or "
@@ -83,7 +84,7 @@ def prepare(
     documents = documents_of(options, extended, None if extended is None else _earlier(extended))
     corpus = open_corpus(
         source,
-        quote=not options.no_text,
+        quote=quote,
         **{**part(options, ReadOptions), "document": documents.column},
         pair_encoding=_pair_encoding(options),
         need=documents.need,

@@ -56,7 +56,7 @@ class TokenSets:
 
 def centred_table(table: F32) -> F32:
     """Return the entries of a table minus their mean, at length 1, float32 (V, d); an entry equal to the mean stays 0."""
-    entries = table - table.mean(axis=0, dtype=np.float64).astype(np.float32)
+    entries: F32 = table - table.mean(axis=0, dtype=np.float64).astype(np.float32)
     lengths = np.sqrt(np.einsum("vd,vd->v", entries, entries))
     entries /= np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]
     return entries
@@ -99,15 +99,19 @@ def _nearest(queries: F32, entries: F32, most: int, excluded: I64 | None) -> I64
         best = np.hstack([best, np.take_along_axis(cosines, places, 1)])
         numbers = np.hstack([numbers, places + begin])
     order = np.argsort(-best, axis=1, kind="stable")[:, :most]
-    return np.take_along_axis(numbers, order, 1)
+    nearest: I64 = np.take_along_axis(numbers, order, 1)
+    return nearest
 
 
 def _highest(values: F32, most: int) -> I64:
     """Return the places of the `most` highest values of each row, in any order, int64 (n, most)."""
-    if most == 1:
-        return values.argmax(axis=1)[:, None]
     most = min(most, values.shape[1])
-    return np.argpartition(values, values.shape[1] - most, axis=1)[:, -most:]
+    places: I64 = (
+        values.argmax(axis=1)[:, None]
+        if most == 1
+        else np.argpartition(values, values.shape[1] - most, axis=1)[:, -most:]
+    )
+    return places
 
 
 def trained_queries(x: F32, goals: F32, fit: I64, test: I64) -> F32:
@@ -127,8 +131,8 @@ def trained_queries(x: F32, goals: F32, fit: I64, test: I64) -> F32:
     penalty = power / len(square) * _RIDGE / len(fit)
     weights = np.linalg.solve(square + penalty * np.eye(len(square)), known.T @ rest)
     others = x[test] - mean
-    queries = others @ weights + (scale * others if scale else 0.0)
-    return queries.astype(np.float32)
+    queries: F32 = (others @ weights + (scale * others if scale else 0.0)).astype(np.float32)
+    return queries
 
 
 def guessed_classes(x: F32, classes: I64, fit: I64, test: I64) -> I64:
@@ -140,7 +144,8 @@ def guessed_classes(x: F32, classes: I64, fit: I64, test: I64) -> I64:
     aims = np.eye(count)[classes[fit]]
     square = known.T @ known + _RIDGE * np.eye(x.shape[1])
     scores = others @ np.linalg.solve(square, known.T @ (aims - aims.mean(axis=0))) + aims.mean(axis=0)
-    return scores.argmax(axis=1)
+    guesses: I64 = scores.argmax(axis=1)
+    return guesses
 
 
 def clustered_interval(shares: F64, docs: I64) -> tuple[float, float, float]:

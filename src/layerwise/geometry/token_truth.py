@@ -80,7 +80,7 @@ def _means(table: F32, sets: TokenSets) -> F32:
     """Return the mean entry of the tokens of each row, float32 (n, d); 0 for a row without any."""
     sums = np.zeros((len(sets.counts), table.shape[1]), np.float32)
     np.add.at(sums, sets.row_of_id, table[sets.ids])
-    means: F32 = sums / np.maximum(sets.counts, 1)[:, None].astype(np.float32)
+    means: F32 = (sums / np.maximum(sets.counts, 1)[:, None]).astype(np.float32)
     return means
 
 

@@ -195,8 +195,8 @@ def _notes(budget: PrivateOptions, units: Units, classes_from: str) -> list[Mess
     notes = [Message("note.private.unscored", command="layerwise evaluate")]
     if budget.delta >= 1 / units.count:
         unit = Message(f"note.private.unit.{units.kind}")
-        values = {"option": argument("delta", budget.delta), "n": units.count, "units": unit}
-        notes.append(Message("note.private.delta", **values))
+        option = argument("delta", budget.delta)
+        notes.append(Message("note.private.delta", option=option, n=units.count, units=unit))
     if classes_from == "private rows":
         notes.append(Message("note.private.classes", option=argument("public")))
     return notes

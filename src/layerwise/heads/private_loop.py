@@ -68,6 +68,9 @@ def fit_private(
         track: reports the steps.
     """
     inputs = np.hstack([x, np.ones((len(x), 1))])
+    inputs[~np.isfinite(inputs).all(axis=1)] = (
+        0.0  # such a row has no gradient, and mustn't spoil those of others
+    )
     unit_sums = _UnitGradients(inputs, y, units, options.clip)
     scale = options.multiplier * options.sensitivity
     weight, step, total = (np.zeros((inputs.shape[1], classes)) for _ in range(3))

@@ -40,9 +40,9 @@ class Presidio:
     def _loaded(self) -> Any:
         try:
             with silenced():
-                presidio, spacy, extract = map(
-                    importlib.import_module, ("presidio_analyzer", "spacy", "tldextract.tldextract")
-                )
+                presidio: Any = importlib.import_module("presidio_analyzer")
+                spacy: Any = importlib.import_module("spacy")
+                extract: Any = importlib.import_module("tldextract.tldextract")
         except ImportError:
             raise RequestError(
                 f"{argument('redact', self.how)} needs presidio; install it with pip install 'layerwise[presidio]'"
