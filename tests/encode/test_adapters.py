@@ -22,6 +22,7 @@ from conftest import make_model
 from layerwise.cli.main import main
 from layerwise.errors import ModelError, RequestError
 from reference import worst
+from tensorflow_writer import as_google, write_bundle
 
 peft_adapters = pytest.importorskip("peft_adapters", reason="peft isn't installed")
 Tuned = peft_adapters.Tuned
@@ -240,6 +241,25 @@ def test_an_adapter_names_its_base_or_has_it_beside_it_or_in_its_folder(
         None,
     ]
     assert "adapter_model.safetensors" not in inside.description["unused"]["files"]
+
+
+def test_a_base_of_tensorflow_or_in_a_pickle_with_its_adapter(tuned: Any, base: Path, tmp_path: Path) -> None:
+    google, pickled = tmp_path / "google", tmp_path / "pickled"
+    weights = load_file(base / "model.safetensors")
+    for folder in (google, pickled):
+        shutil.copytree(base, folder)
+        (folder / "model.safetensors").unlink()
+    arrays = {name: tensor.numpy() for name, tensor in weights.items()}
+    write_bundle(google / "bert_model.ckpt", as_google(arrays, "bert"))
+    torch.save(weights, pickled / "pytorch_model.bin")
+    assert off(lw.load_encoder(google, adapter=tuned.folder, device="cpu"), tuned) <= TOLERANCE
+    change(tuned.folder, base_model_name_or_path="nowhere/at-all")
+    whole = [
+        both_in_one(folder, tuned.folder, tmp_path / f"both-{folder.name}") for folder in (google, pickled)
+    ]
+    assert off(lw.load_encoder(whole[0], device="cpu"), tuned) <= TOLERANCE
+    refused("has its weights in a pickle", whole[1])
+    assert off(lw.load_encoder(whole[1], device="cpu", allow_pickle=True), tuned) <= TOLERANCE
 
 
 def change(folder: Path, **entries: Any) -> None:

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import layerwise as lw
+from causal_models import make_causal
 from conftest import FAMILIES, SHARED, SMALL, make_model, make_tokenizer
 from layerwise.encode.checkpoint import find_checkpoint
 from layerwise.errors import ModelError, RequestError
@@ -281,6 +282,24 @@ def test_a_recipe_of_sentence_transformers_that_makes_no_sense(
     with pytest.raises(ModelError, match="broken") as caught:
         lw.load_encoder(folder, device="cpu")
     assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        ({"num_hidden_layers": 2}, r"num_hidden_layers` \(2\) must be equal to the number of `layer_types`"),
+        ({"rms_norm_eps": "1e-6"}, r"'rms_norm_eps'.* expected float, got str"),
+    ],
+)
+def test_an_error_of_several_lines_keeps_its_reason(
+    entries: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    make_causal("qwen3", tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+    with pytest.raises(ModelError, match=reason) as caught:
+        lw.load_encoder(tmp_path, device="cpu")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_panic_of_the_tokenizer_is_an_error_of_the_model(

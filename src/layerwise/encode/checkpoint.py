@@ -36,7 +36,7 @@ from layerwise.encode.recipe import (
     read_object,
     read_recipe,
 )
-from layerwise.encode.tensorflow.folder import lowercases
+from layerwise.encode.tensorflow.folder import find_weights, lowercases
 from layerwise.errors import ModelError
 from layerwise.wording import Message
 
@@ -197,7 +197,7 @@ def _read_folder(name: str, folder: Path, revision: str | None, allow_pickle: bo
     for place in dict.fromkeys((root, home)):
         _check_folder(name, place)
     adapter = _adapter_in(name, home, recipe, allow_pickle) if is_adapter(home) else None
-    if adapter is not None and not _has_base(home, allow_pickle):
+    if adapter is not None and not _has_base(name, home):
         if home != root:
             raise ModelError(
                 f"model {name!r}: {home} holds an adapter ({adapter.kind}) without its base; give the base in "
@@ -229,12 +229,12 @@ def _adapter_in(
     return read_adapter(name, home, tuple(further), allow_pickle=allow_pickle)
 
 
-def _has_base(home: Path, allow_pickle: bool) -> bool:
-    """Return whether a folder that holds an adapter holds its base too."""
-    weights = (SAFE, PICKLED) if allow_pickle else (SAFE,)
-    return (home / CONFIG).is_file() and any(
-        (home / file).is_file() for names in weights for file in names[:2]
-    )
+def _has_base(name: str, home: Path) -> bool:
+    """Return whether a folder that holds an adapter holds its base too, whatever its weights are in."""
+    if not ((home / CONFIG).is_file() or google_configs(home)):
+        return False
+    files = [file for names in (SAFE, PICKLED) for file in names[:2]]
+    return any((home / file).is_file() for file in files) or bool(find_weights(name, home))
 
 
 def _base_of(name: str, adapter: Adapter, allow_pickle: bool) -> Checkpoint:

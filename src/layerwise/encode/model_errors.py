@@ -54,9 +54,11 @@ def _pip_line(error: BaseException) -> str:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error of another library, at most 200 characters long.
 
-    The class of the error is named as well where it suggests a bug of that library (KeyError, AttributeError, …).
+    A line that ends with a colon only says where the next one, which is added, comes from. The class of the error is
+    named as well where it suggests a bug of that library (KeyError, AttributeError, …).
     """
-    text = (str(error).strip() or error.__class__.__name__).splitlines()[0]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [error.__class__.__name__]
+    text = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
     if not isinstance(error, ValueError | OSError | RuntimeError | ImportError):
         text = f"{error.__class__.__name__}: {text}"
     return text if len(text) <= 200 else text[:199] + "…"
