@@ -15,7 +15,7 @@ app = FastAPI()
 model = SentenceTransformer(os.environ["MODEL"], device="cpu")
 
 
-@app.post("/v1/embeddings")
+@app.post("/v1/embeddings")  # type: ignore[untyped-decorator]  # fastapi is no need of ours
 def embeddings(body: dict[str, Any]) -> dict[str, Any]:
     """Return the vectors of texts; FastAPI calls this in a pool of threads."""
     texts = body["input"] if isinstance(body["input"], list) else [body["input"]]
