@@ -9,7 +9,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 
 import layerwise as lw
 from layerwise._util.progress import SILENT
-from layerwise.probing.candidates import candidates
+from layerwise.probing.candidates import Candidate, candidates
 from layerwise.probing.coarse import drop_hopeless
 from layerwise.probing.problem import gather
 from layerwise.probing.run import FOLDS, ProbeRun
@@ -38,47 +38,49 @@ def main() -> int:
     heading(f"A probe of {CLASSES} classes, {rows:,} rows, {layers} layers of {WIDTH}: processor time")
     states = _planted(rows, layers)
     problem = gather(states, "classify", "label", groups=None, split=None, folds=FOLDS, max_rows=rows, seed=0)
-    run, every = ProbeRun(states, problem, 1, 0, codes=1), candidates(states, [])
-    coarse, dropped = _timed(lambda: drop_hopeless(states, problem, run.design, every, SILENT))
+    runs = {"quick": ProbeRun(states, problem, 1, 0, codes=1), "default": ProbeRun(states, problem, 5, 0)}
+    every = candidates(states, [])
+    work = partial(drop_hopeless, states, problem, runs["quick"].design, every, SILENT)
+    coarse, dropped = _timed(work)
     kept = [candidate for candidate in every if candidate.name not in dropped]
     print(f"coarse pass: {coarse:.0f} s, {len(dropped)} of {layers} layers ruled out", flush=True)
     chosen = kept[:: -max(1, len(kept) // fitted)][:fitted]
-    seconds = []
-    for candidate in chosen:
-        seconds.append(_timed(partial(run.evaluate, candidate))[0])
-        print(f"fits of layer {candidate.name}: {seconds[-1]:.0f} s", flush=True)
+    fits = {name: _fits(name, run, chosen) * len(kept) / len(chosen) for name, run in runs.items()}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     extracting = _extraction(rows // 10) * 10 * layers / 13
-    fits = len(kept) * sum(seconds) / len(seconds)
     note = "" if len(chosen) == len(kept) else f", from {len(chosen)} of them"
+    rows_of_fits = [
+        (f"{name} fits of the {len(kept)} layers that are left{note}", f"{seconds:.0f}")
+        for name, seconds in fits.items()
+    ]
     show(
         [
             ("part", "seconds"),
             ("extraction, from a tenth of the texts", f"{extracting:.0f}"),
             (f"coarse pass of {layers} layers", f"{coarse:.0f}"),
-            (f"quick fits of the {len(kept)} layers that are left{note}", f"{fits:.0f}"),
+            *rows_of_fits,
         ]
     )
+    ratios = {name: (coarse + seconds) / extracting for name, seconds in fits.items()}
+    text = "{} probe, single layers, against extracting"
     show_goals(
         [
-            Goal(
-                "quick probe, single layers, against extracting",
-                (coarse + fits) / extracting,
-                2,
-                " ×",
-                most=True,
-            ),
-            Goal(
-                "default probe, single layers, against extracting (five times the quick fits)",
-                (coarse + 5 * fits) / extracting,
-                10,
-                " ×",
-                most=True,
-            ),
+            Goal(text.format("quick"), ratios["quick"], 2, " ×", most=True),
+            Goal(text.format("default"), ratios["default"], 10, " ×", most=True),
             Goal("peak memory of the probe, the planted layers included", peak, 2000, " MB", most=True),
         ]
     )
     return 0
+
+
+def _fits(name: str, run: ProbeRun, chosen: Sequence[Candidate]) -> float:
+    """Return the processor seconds of the fits of some candidates."""
+    total = 0.0
+    for candidate in chosen:
+        seconds, _ = _timed(partial(run.evaluate, candidate))
+        print(f"{name} fits of layer {candidate.name}: {seconds:.0f} s", flush=True)
+        total += seconds
+    return total
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:

@@ -81,7 +81,7 @@ def test_features_are_those_of_the_vectoriser_with_this_analyzer() -> None:
         folds = [
             (np.flatnonzero(~np.isin(rows, h)), np.flatnonzero(np.isin(rows, h))) for _, h in outer.inner
         ]
-        steps = make_pipeline(TfidfVectorizer(analyzer=terms), LogisticRegression(max_iter=1000, tol=1e-3))
+        steps = make_pipeline(TfidfVectorizer(analyzer=terms), LogisticRegression(max_iter=1000, tol=1e-6))
         search = GridSearchCV(steps, {"logisticregression__C": [0.1, 1, 10, 100]}, cv=folds)
         search.fit([texts[row] for row in rows], y[rows])
         scores.append(search.score([texts[row] for row in outer.test], y[outer.test]))

@@ -100,30 +100,43 @@ def _fit(
     x_scored = vectorizer.transform(terms_of_rows[scored])
     balance: Literal["balanced"] | None = "balanced" if design.fits.balanced else None
     if design.fits.several:
-        values = [np.concatenate([_fit_label(x, y, x_scored, C) for y in targets.T]) for C in Cs]
+        values = [
+            np.concatenate(by_label)
+            for by_label in zip(*(_fit_label(x, y, x_scored, Cs) for y in targets.T), strict=True)
+        ]
     elif design.fits.count == 1:
         values = [Ridge(alpha=1 / C).fit(x, targets).predict(x_scored)[None] for C in Cs]
     else:
-        values = [_fit_classes(x, targets, x_scored, C, design.fits.count, balance) for C in Cs]
+        values = _fit_classes(x, targets, x_scored, Cs, design.fits.count, balance)
     return [value.astype(np.float32) for value in values]
 
 
-def _fit_label(x: Any, has_label: F32, features: Any, C: float) -> F64:
-    """Return the score of a label, above 0 where it is predicted, (1, n)."""
-    logs = _fit_classes(x, has_label.astype(np.int64), features, C, 2)
-    return np.asarray(logs[1:] - logs[:1])
+def _fit_label(x: Any, has_label: F32, features: Any, Cs: Sequence[float]) -> list[F64]:
+    """Return the score of a label, above 0 where it is predicted, (1, n), for each value of C."""
+    return [logs[1:] - logs[:1] for logs in _fit_classes(x, has_label.astype(np.int64), features, Cs, 2)]
 
 
 def _fit_classes(
-    x: Any, targets: I64, features: Any, C: float, count: int, balance: Literal["balanced"] | None = None
-) -> F64:
-    values = np.full((count, features.shape[0]), -1e9)
+    x: Any,
+    targets: I64,
+    features: Any,
+    Cs: Sequence[float],
+    count: int,
+    balance: Literal["balanced"] | None = None,
+) -> list[F64]:
+    """Return log-probabilities (count, n) for each value of C, ascending: each fit starts from the one before."""
     present = np.unique(targets)
-    if len(present) == 1:
-        values[present[0]] = 0.0
-        return values
-    model = LogisticRegression(C=C, class_weight=balance, max_iter=1000, tol=1e-3).fit(x, targets)
-    logits = np.asarray(model.decision_function(features), np.float64)
-    logits = np.stack([np.zeros_like(logits), logits]) if logits.ndim == 1 else logits.T
-    values[present] = log_softmax(logits, axis=0)  # a probability itself may be too small for float32
-    return values
+    model = LogisticRegression(
+        solver="newton-cg", class_weight=balance, max_iter=1000, tol=1e-4, warm_start=True
+    )
+    out = []
+    for C in Cs:
+        values = np.full((count, features.shape[0]), -1e9)
+        if len(present) == 1:
+            values[present[0]] = 0.0
+        else:
+            logits = np.asarray(model.set_params(C=C).fit(x, targets).decision_function(features), np.float64)
+            logits = np.stack([np.zeros_like(logits), logits]) if logits.ndim == 1 else logits.T
+            values[present] = log_softmax(logits, axis=0)  # a probability itself may be too small for float32
+        out.append(values)
+    return out

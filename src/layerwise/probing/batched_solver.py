@@ -43,6 +43,8 @@ _CACHED_KERNELS = 1 << 23  # how many numbers the kernels of fits that are solve
 _MOST_ROWS = 4096  # up to which a kernel of all rows is kept: 64 MiB
 # Tolerances (see `lbfgs.minimise`) of fits whose accuracy alone matters, as they choose C, and of those of online codes.
 CHOOSING, CODING = 3e-4, 1e-4
+# The tolerance of scored fits of a learned mix: which of its minima is found changes the loss by more.
+LEARNED = 1e-5
 
 
 class Solver:
@@ -64,6 +66,7 @@ class Solver:
             RequestError: numbers so large that standardising them exceeds float32.
         """
         self._shared = SharedRows(x, layers, mix)
+        self._exact = LEARNED if layers > 1 and mix is None else EXACT
         self._solves_by_row = layers == 1 and len(x) <= min(x.shape[1], _MOST_ROWS)
 
     @property
@@ -79,13 +82,13 @@ class Solver:
         on_begin: BeginCallback = lambda fits, c_index, done: None,
         start: F32 | None = None,
     ) -> Scores:
-        """Fit every training set at the C of position `c_index`, to the tolerance of `lbfgs.EXACT`.
+        """Fit every training set at the C of position `c_index`, to the tolerance of `lbfgs.EXACT`, a learned mix to `LEARNED`.
 
         Begins at `start` (fits, size), `Scores.parameters` of similar fits; without it by the path from stronger
         regularisation.
         """
         if start is None:
-            path = self.path(fits, on_begin=on_begin, last=c_index, tolerance=EXACT)
+            path = self.path(fits, on_begin=on_begin, last=c_index, tolerance=self._exact)
             batches = [scores for scores in path if scores.c_index == c_index]
         else:
             batches = list(self._from(fits, c_index, on_begin, torch.from_numpy(start)))
@@ -102,7 +105,7 @@ class Solver:
                 on_begin(part, c_index, batch[0] / len(fits.train))
                 solver = self._batch(fits, part)
                 solver.start_at(start[part])
-                yield solver.solve(c_index, CS[c_index], EXACT)
+                yield solver.solve(c_index, CS[c_index], self._exact)
 
     def path(
         self,

@@ -51,7 +51,7 @@ def time_of(candidate: Candidate) -> float:
     if how == "layer" or layers == 1:
         return 0.3 + 1.6 * candidate.cost  # rows of deeper layers are less alike
     if how == "learned":
-        return 1.8 * layers
+        return 2.2 * layers
     if how == "concat":
         return 1.4 * layers
     return 1.0 * layers if candidate.mix.norm else 1.0

@@ -20,7 +20,10 @@ _BLOCKS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OuterFit:
-    """A scored fit: its number, its test rows, and the inner fits and held-out rows that choose its C."""
+    """A scored fit: its number, its test rows, and the inner fits and held-out rows that choose its C.
+
+    Outer fits of later repeats have no inner fits: those of the first repeat choose for them; see `choice`.
+    """
 
     fit: int
     test: I64
@@ -136,6 +139,11 @@ class DesignBuilder:
         )
         return OuterFit(self.fit(train), np.flatnonzero(test), inner, repeat)
 
+    def unnested(self, train: Mask, test: Mask, repeat: int) -> OuterFit:
+        """Add an outer fit without inner fits."""
+        self.family()
+        return OuterFit(self.fit(train), np.flatnonzero(test), (), repeat)
+
 
 def _classes_to_spread(targets: NDArray[Any]) -> I64:
     """Return a number per row (n,): its class, or which labels it has."""
@@ -148,7 +156,7 @@ def _classes_to_spread(targets: NDArray[Any]) -> I64:
 def crossed(
     builder: DesignBuilder, repeats: int, folds: int, seed: int, controls: list[I64], codes: int = 3
 ) -> Design:
-    """Return the design of repeated nested cross-validation.
+    """Return the design of repeated cross-validation, whose first repeat is nested.
 
     `controls` has random labels for the first repeats; `codes` is the number of online codes.
     """
@@ -157,10 +165,14 @@ def crossed(
     builder.targets += controls
     for repeat in range(repeats):
         for number, held_out in enumerate(builder.folds(everything, folds, _seed(seed, repeat))):
-            outers.append(builder.nested(~held_out, held_out, repeat, _seed(seed, repeat, number + 1)))
+            if repeat == 0:
+                outers.append(builder.nested(~held_out, held_out, 0, _seed(seed, 0, number + 1)))
+            else:
+                outers.append(builder.unnested(~held_out, held_out, repeat))
     controlled = [(index, o.repeat + 1) for index, o in enumerate(outers) if o.repeat < len(controls)]
     orders = _orders(builder, everything, seed, codes)
-    text = Message("design.folds", repeats=repeats, folds=folds, inner=INNER)
+    key = "design.folds.repeated" if repeats > 1 else "design.folds"
+    text = Message(key, repeats=repeats, folds=folds, inner=INNER)
     return Design(builder.fits(), tuple(outers), tuple(controlled), orders, False, text)
 
 

@@ -11,6 +11,7 @@ from layerwise.heads.solve import CS
 from layerwise.labels.scorers import Predicted, Scorer
 from layerwise.probing.batched_solver import CHOOSING, CODING
 from layerwise.probing.candidates import Fitter
+from layerwise.probing.choice import ChoiceOfC
 from layerwise.probing.design import CodeBlock, Design
 from layerwise.probing.fits import BeginCallback, select
 from layerwise.probing.influence import CandidatePredictions
@@ -46,85 +47,38 @@ class CandidateScores:
         return CandidatePredictions(self.predicted, self.held_out)
 
 
-@dataclass(slots=True, eq=False)
-class _FitUses:
-    """The uses of one fit: outer fits whose C it helps to choose, and blocks of codes."""
-
-    inner: list[tuple[int, I64]] = field(default_factory=list)
-    block: list[tuple[int, int]] = field(default_factory=list)
-
-
-@dataclass(slots=True, eq=False)
-class _Start:
-    """Where an outer fit starts: the mean solution of its inner fits, at the C of the best inner score.
-
-    Solutions of the C that is being fitted are summed; once all inner fits are there, `total` replaces `best`.
-    """
-
-    c_index: int = -1
-    count: int = 0
-    total: F32 | None = None
-    best: F32 | None = None
-
-    def add(self, c_index: int, parameters: F32) -> None:
-        """Add the solution (size,) of an inner fit."""
-        if c_index != self.c_index or self.total is None:
-            self.c_index, self.count, self.total = c_index, 0, np.zeros_like(parameters)
-        self.total += parameters
-        self.count += 1
-
-
 class CandidateEvaluation:
     """Scores of one candidate: fits that choose C, or are coded, along the path of Cs, then the outer fits.
 
-    An outer fit is solved only at the C that its inner fits choose. It starts from the mean of their solutions, whose
-    rows are a part of its own.
+    An outer fit is solved only at the C that inner fits choose (`choice`). It starts from the mean of their solutions.
     """
 
     def __init__(self, design: Design, scorer: Scorer) -> None:
         """Begin without scores."""
         self.design, self.scorer, self.outers = design, scorer, design.outers
-        count = len(CS)
-        self._inner = np.full((len(self.outers), count), -np.inf)  # -inf: not reached
-        self._starts: list[_Start] = [_Start() for _ in self.outers]
-        # By outer fit, position of C and inner fit; of the first repeat.
-        self._held_out: dict[tuple[int, int, int], Predicted] = {}
-        self._bits = [np.full((len(order), count), np.inf) for order in design.orders]
-        self._uses = [_FitUses() for _ in design.fits.train]
+        self._choice = ChoiceOfC(design, scorer, len(CS))
+        self._bits = [np.full((len(order), len(CS)), np.inf) for order in design.orders]
+        family = design.fits.family.tolist()
         # By family: the outer fit or the code whose results decide where its path ends.
-        self._curves: dict[int, int] = {}
+        self._curves = {family[outer.fit]: number for number, outer in enumerate(design.outers)}
         self._codes: dict[int, F64] = {}
-        self._note_uses()
-
-    def _note_uses(self) -> None:
-        """Note the uses of each fit."""
-        family = self.design.fits.family.tolist()
-        for number, outer in enumerate(self.outers):
-            self._curves[family[outer.fit]] = number
-            for fit, rows in outer.inner:
-                self._uses[fit].inner.append((number, rows))
-        for order, blocks in enumerate(self.design.orders):
+        self._blocks: dict[int, tuple[int, int]] = {}  # by fit: the order and the block that it codes
+        for order, blocks in enumerate(design.orders):
             for index, block in enumerate(blocks):
                 if block.fit is not None:
                     self._codes[family[block.fit]] = self._bits[order]
-                    self._uses[block.fit].block.append((order, index))
+                    self._blocks[block.fit] = order, index
 
     def may_stop(self, family: int) -> bool:
         """Return whether the path of a family may end.
 
-        It may if weaker regularisation was worse twice in a row, or once by more than 0.5 / √rows, the largest
-        standard error of a share of that many rows. For a code, whose length changes smoothly, it may if the
-        code has become longer.
+        See `ChoiceOfC.may_stop`; for a code, whose length changes smoothly, it may if the code has become longer.
         """
         if family in self._codes:
             bits = self._codes[family][1:].sum(axis=0)
             bits = bits[np.isfinite(bits)]
             return len(bits) > _FIRST and bool(bits[-1] > bits.min())
-        number = self._curves[family]
-        curve = self._inner[number][np.isfinite(self._inner[number])]
-        rows = sum(len(rows) for _, rows in self.outers[number].inner)
-        drop = curve.max() - curve
-        return len(curve) > 1 and bool(drop[-1] > 0.5 / rows**0.5 or (drop[-2:] > 0).all())
+        return self._choice.may_stop(self._curves[family])
 
     def _on_begin(self, track: Tracker, numbers: I64) -> BeginCallback:
         """Return the callback that reports which folds and codes the solver fits at which C; `numbers` are its fits."""
@@ -141,16 +95,17 @@ class CandidateEvaluation:
     def run(self, fitter: Fitter, track: Tracker = SILENT) -> CandidateScores:
         """Fit everything, and return the results."""
         train = self.design.fits.train
-        choosing = np.flatnonzero([bool(uses.inner) for uses in self._uses])
-        coding = np.flatnonzero([bool(uses.block) for uses in self._uses])
+        choosing = np.array(self._choice.fits, np.int64)
+        coding = np.array(sorted(self._blocks), np.int64)
         outer = [outer.fit for outer in self.outers]
         weights = (len(CS) * train[choosing].sum(), len(CS) * train[coding].sum(), train[outer].sum())
         parts = track.split(*map(float, weights))
         self._follow(fitter, choosing, CHOOSING, parts[0])
         self._follow(fitter, coding, CODING, parts[1])
+        curves = np.stack([self._choice.curve(number) for number in range(len(self.outers))])
         # The first of equal ones, which has the strongest regularisation.
-        chosen = self._inner.argmax(axis=1)
-        return self._result(chosen, self._predict(fitter, chosen, parts[2]))
+        chosen = curves.argmax(axis=1)
+        return self._result(curves.max(axis=1), chosen, self._predict(fitter, chosen, parts[2]))
 
     def _follow(self, fitter: Fitter, numbers: I64, tolerance: float, track: Tracker) -> None:
         """Fit the fits with these numbers along the path of Cs."""
@@ -165,25 +120,11 @@ class CandidateEvaluation:
                 self._add(batch.c_index, fit, batch.values[index], batch.parameters[index])
 
     def _add(self, c_index: int, fit: int, values: F32, parameters: F32) -> None:
-        uses = self._uses[fit]
-        for number, rows in uses.inner:
-            decided = self.scorer.decide(values[:, rows], rows)
-            if self.outers[number].repeat == 0:
-                self._held_out[number, c_index, fit] = decided
-            score = self.scorer.score(decided, rows) / len(self.outers[number].inner)
-            before = self._inner[number, c_index]
-            self._inner[number, c_index] = score + (before if np.isfinite(before) else 0.0)
-            self._add_start(number, c_index, parameters)
-        for order, number in uses.block:
+        self._choice.add(fit, c_index, values, parameters)
+        if fit in self._blocks:
+            order, number = self._blocks[fit]
             block = self.design.orders[order][number]
             self._bits[order][number, c_index] = block_bits(values, self._gold(block.rows), block)
-
-    def _add_start(self, number: int, c_index: int, parameters: F32) -> None:
-        start = self._starts[number]
-        start.add(c_index, parameters)
-        is_best = int(self._inner[number].argmax()) == c_index
-        if start.count == len(self.outers[number].inner) and is_best and start.total is not None:
-            start.best, start.total = (start.total / start.count).astype(np.float32), None
 
     def _predict(self, fitter: Fitter, chosen: I64, track: Tracker) -> list[Predicted]:
         """Return the predictions of each outer fit at its chosen C."""
@@ -191,10 +132,9 @@ class CandidateEvaluation:
         parts = track.split(*np.bincount(chosen, minlength=len(CS)).tolist())
         for c_index in np.unique(chosen).tolist():
             numbers = np.flatnonzero(chosen == c_index)
-            fits = select(self.design.fits, np.array([self.outers[number].fit for number in numbers]))
-            starts = [self._starts[number].best for number in numbers]
-            start = np.stack([values for values in starts if values is not None])
             outer_fits = np.array([self.outers[number].fit for number in numbers])
+            fits = select(self.design.fits, outer_fits)
+            start = np.tile(self._choice.start(c_index), (len(numbers), 1))
             scores = fitter.at(fits, c_index, self._on_begin(parts[c_index], outer_fits), start)
             for number, values in zip(numbers.tolist(), scores.values, strict=True):
                 rows = self.outers[number].test
@@ -204,18 +144,17 @@ class CandidateEvaluation:
     def _gold(self, rows: I64) -> I64:
         return np.asarray(self.design.fits.targets[0][rows], np.int64)
 
-    def _result(self, chosen: I64, predicted: list[Predicted]) -> CandidateScores:
+    def _result(self, inner: F64, chosen: I64, predicted: list[Predicted]) -> CandidateScores:
         first_bits = [
             len(order[0].rows) * float(np.log2(self.design.fits.count)) for order in self.design.orders
         ]
         bits = [code_bits(table, first) for table, first in zip(self._bits, first_bits, strict=True)]
-        inner = [float(self._inner[number, c_index]) for number, c_index in enumerate(chosen)]
         held_out = [
-            [self._held_out[number, int(chosen[number]), fit] for fit, _ in outer.inner]
+            self._choice.held_out(number, int(chosen[number]))
             for number, outer in enumerate(self.outers)
             if outer.repeat == 0
         ]
-        return CandidateScores(predicted, chosen.tolist(), inner, [], bits, held_out=held_out)
+        return CandidateScores(predicted, chosen.tolist(), inner.tolist(), [], bits, held_out=held_out)
 
 
 def _fold_names(folds: I64, count: int) -> str:

@@ -181,15 +181,17 @@ class FeatureBatch(FitBatch):
 
         The approximation takes the same class frequencies for every row.
         """
-        out = x.clone()
-        penalty = self.penalty[which][:, None, None]
-        weights, curve = self._weights(x), self.curve[which]
+        out = torch.empty_like(x)
+        penalty, curvature = self.penalty[which][:, None, None], self.curvature.take(which)
+        weights = curvature.to_directions(self._weights(x))
         values, vectors = self.shared.spectrum
         turned = (weights.flatten(0, 1) @ vectors).view(*weights.shape[:2], -1)
-        gain = 1.0 / (curve[..., None] * values + penalty) - 1.0 / penalty
+        gain = 1.0 / (curvature.values[..., None] * values + penalty) - 1.0 / penalty
         solved = ((turned * gain).flatten(0, 1) @ vectors.T).view_as(weights) + weights / penalty
-        self._weights(out).copy_(solved)
-        self._biases(out).copy_(self._biases(x) / curve)
+        self._weights(out).copy_(curvature.to_columns(solved))
+        biases = curvature.to_directions(self._biases(x)[..., None]) / curvature.values[..., None]
+        self._biases(out).copy_(curvature.to_columns(biases)[..., 0])
+        out[:, self.bias_at + self.columns :] = x[:, self.bias_at + self.columns :]
         return out
 
 

@@ -14,6 +14,7 @@ from layerwise.array_types import I64
 from layerwise.probing.fits import Fits, Scores
 from layerwise.probing.lbfgs import LossPoint, minimise
 from layerwise.probing.losses import Loss, balanced, cross_entropy, log_probabilities, logistic, squared
+from layerwise.probing.score_curvature import ScoreCurvature, of_columns, of_softmax
 from layerwise.probing.shared_rows import SharedRows
 
 # Past steps of the optimiser; the short memory for fits of more than `_LARGE` parameters.
@@ -36,7 +37,7 @@ class FitBatch(ABC):
         targets: (f, n), or (f, K, n) for several labels per row.
         mean, scale: (f, layers * width), which standardise the features by the rows of the fit.
         rounds: evaluations after which the preconditioner is renewed for the fits that haven't ended; 200 in all.
-        curve: the mean curvature of the loss (f, columns) by the score of each column.
+        curvature: the mean curvature of the loss by the scores of the columns.
         parameters: (f, size).
     """
 
@@ -62,7 +63,7 @@ class FitBatch(ABC):
             self.share = balanced(self.share, self.targets, fits.count)
         self.columns, self.is_softmax = fits.columns, fits.columns > 1 and not fits.several
         self.parameters = torch.zeros(len(batch), self.size, dtype=torch.float32)
-        self.curve = self._set_biases()
+        self.curvature = self._set_biases()
         self.before_last, self.count_solved = self.parameters, 0
 
     @property
@@ -78,12 +79,12 @@ class FitBatch(ABC):
     def _biases(self, x: Tensor) -> Tensor:
         return x[:, self.bias_at : self.bias_at + self.columns]
 
-    def _set_biases(self) -> Tensor:
-        """Set the biases from the class frequencies; return the curvature of the loss there (f, columns)."""
+    def _set_biases(self) -> ScoreCurvature:
+        """Set the biases from the class frequencies; return the curvature of the loss there."""
         if self.fits.several:
             shares = (self.share[:, None] * self.targets).sum(2)
         elif self.fits.count == 1:
-            return torch.ones(len(self.batch), 1, dtype=torch.float32)
+            return ScoreCurvature(torch.ones(len(self.batch), 1, dtype=torch.float32))
         else:
             classes = torch.arange(1 if self.columns == 1 else 0, self.fits.count)
             shares = torch.stack([(self.share * (self.targets == number)).sum(1) for number in classes], 1)
@@ -91,7 +92,7 @@ class FitBatch(ABC):
         self._biases(self.parameters).copy_(
             share.log() if self.is_softmax else torch.log(share / (1 - share))
         )
-        return share * (1 - share)
+        return self._curvature(share[..., None], torch.ones(len(share), 1, dtype=share.dtype))
 
     def keep(self, may_stop: Callable[[int], bool]) -> bool:
         """Drop the fits of families whose path may stop; return whether any fit is left."""
@@ -109,10 +110,10 @@ class FitBatch(ABC):
             "mean",
             "scale",
             "parameters",
-            "curve",
             "before_last",
         ):
             setattr(self, name, getattr(self, name)[mask])
+        self.curvature = self.curvature.take(mask)
 
     @abstractmethod
     def start_at(self, parameters: Tensor) -> None:
@@ -158,8 +159,11 @@ class FitBatch(ABC):
             return
         chances = self._scores(which, self.parameters[which])
         chances = torch.softmax(chances, 1) if self.is_softmax else torch.sigmoid(chances)
-        curve = torch.einsum("fn,fkn->fk", self.share[which], chances - chances * chances)
-        self.curve[which] = curve.clamp_min(1e-3 / self.columns)
+        self.curvature.put(which, self._curvature(chances, self.share[which]))
+
+    def _curvature(self, chances: Tensor, share: Tensor) -> ScoreCurvature:
+        """Return the mean curvature at the probabilities (a, columns, n) of rows with shares (a, n)."""
+        return of_softmax(chances, share) if self.is_softmax else of_columns(chances, share)
 
     @abstractmethod
     def _scores(self, which: Tensor, x: Tensor) -> Tensor:

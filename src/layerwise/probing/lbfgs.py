@@ -100,7 +100,7 @@ def minimise(
 
 def _begin(number: Tensor, x: Tensor, point: LossPoint, memory: int) -> _State:
     value, gradient, preconditioned = point
-    slope = -(preconditioned * gradient).sum(1)
+    slope = -_products(preconditioned, gradient)
     ones = torch.ones(len(x), dtype=x.dtype)
     return _State(
         number,
@@ -181,5 +181,6 @@ def _two_loops(state: _State) -> Tensor:
 
 
 def _products(a: Tensor, b: Tensor) -> Tensor:
-    """Return the inner products (problems,) of vectors (problems, size), without a copy."""
-    return torch.bmm(a[:, None], b[:, :, None])[:, 0, 0]
+    """Return the inner products (problems,) of vectors (problems, size)."""
+    products: Tensor = torch.linalg.vecdot(a, b)  # `torch.bmm` takes up to ten times as long
+    return products

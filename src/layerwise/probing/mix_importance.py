@@ -150,11 +150,15 @@ def _left_out(
         ]
         return np.concatenate([scorer.counts(scorer.decide(values, rows), rows) for values, rows in tested])
 
-    counts_of_fits = [counts(solver.at(fits, c_index))]
+    complete = solver.at(fits, c_index)
+    assert complete.parameters is not None
+    counts_of_fits = [counts(complete)]
     for layer, refit_track in track.each(range(count), (f"without layer {name}" for name in names)):
         remaining = np.ascontiguousarray(np.delete(by_layer, layer, axis=1)).reshape(len(x), -1)
         reduced = Solver(remaining, layers=count - 1)
-        counts_of_fits.append(counts(reduced.at(fits, c_index, _c_progress(refit_track))))
+        # The last parameters are the logits of the layers.
+        start = np.delete(complete.parameters, layer - count, axis=1)
+        counts_of_fits.append(counts(reduced.at(fits, c_index, _c_progress(refit_track), start)))
     tested_groups = np.concatenate([problem.groups[outer.test] for outer in outers])
     units = stats.unit_sums(np.stack(counts_of_fits), tested_groups)
     bootstrap = stats.paired_bootstrap(units, scorer.of_sums, _DRAWS, seed)

@@ -83,7 +83,7 @@ class RowBatch(FitBatch):
 
     def _renew(self, which: Tensor, number: int) -> None:
         super()._renew(which, number)
-        for index in which.tolist() if number == 1 else ():  # the leading directions didn't suffice
+        for index in which.tolist() if number == 2 else ():  # the leading directions didn't suffice
             values, vectors = torch.linalg.eigh(self.kernels[index])
             self.directions[index] = (values.clamp_min(0.0) / len(values), vectors, 0.0)
 
@@ -132,20 +132,24 @@ class RowBatch(FitBatch):
         self._pairs(preconditioned)[:, 1] = self._times_kernels(which, solved)
         total = residual.sum(2)
         self._biases(gradient).copy_(total)
-        self._biases(preconditioned).copy_(total / self.curve[which])
+        curvature = self.curvature.take(which)
+        biases = curvature.to_directions(total[..., None]) / curvature.values[..., None]
+        self._biases(preconditioned).copy_(curvature.to_columns(biases)[..., 0])
         return loss, gradient, preconditioned
 
     def _precondition(self, which: Tensor, slope: Tensor) -> Tensor:
         """Return U (curve · K / m + penalty)⁻¹ with the leading directions of K, the others taken as alike."""
+        curvature = self.curvature.take(which)
         out = torch.zeros_like(slope)
+        slope = curvature.to_directions(slope)
         for place, index in enumerate(which.tolist()):
             values, vectors, rest = self.directions[index]
-            penalty, curve = float(self.penalty[index]), self.curve[index][:, None]
+            penalty, curve = float(self.penalty[index]), curvature.values[place][:, None]
             alike = 1.0 / (curve * rest + penalty)
             gain = 1.0 / (curve * values + penalty) - alike
             rows = slope[place, :, : len(vectors)]
             out[place, :, : len(vectors)] = torch.addmm(rows * alike, rows @ vectors * gain, vectors.T)
-        return out
+        return curvature.to_columns(out)
 
     def _result(self, c_index: int) -> Scores:
         count, columns = len(self.batch), self.columns

@@ -37,7 +37,7 @@ _BASELINES = 1.0
 _IMBALANCED = (
     4.0  # from how many times the mean of the other classes the largest one has, an imbalance is told
 )
-_WEIGHTS = 1.2  # importance of a learned mix, relative to its own time as a candidate
+_WEIGHTS = 0.6  # importance of a learned mix, relative to its own time as a candidate
 
 
 def time_after(candidates: Sequence[Candidate], random_models: int) -> float:

@@ -1,0 +1,110 @@
+"""Choose C for each outer fit of one candidate, from the scores of inner fits at each C.
+
+An outer fit of the first repeat has inner fits of its own, on parts of its training rows. Those of the later repeats are
+not fitted to inner folds again: each takes the predictions that the inner fits of the first repeat made for the rows that
+it trains on. So the labels of its test rows never score a C. Some of these inner fits were trained on rows that it tests;
+docs/probe.md has what this changes.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from layerwise.array_types import F32, F64, I64
+from layerwise.labels.scorers import Predicted, Scorer
+from layerwise.probing.design import Design
+
+
+@dataclass(slots=True, eq=False)
+class _SolutionSum:
+    """The sum of the solutions of the inner fits at one C, and their number."""
+
+    total: F32
+    count: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _InnerFit:
+    """An inner fit, and its predictions of the rows that it holds out, at the Cs that its path has reached."""
+
+    fit: int
+    rows: I64
+    predicted: list[Predicted] = field(default_factory=list)
+
+    def at(self, c_index: int) -> Predicted:
+        """Return the predictions at a C; a path that has ended keeps its last ones."""
+        return self.predicted[min(c_index, len(self.predicted) - 1)]
+
+
+class ChoiceOfC:
+    """The inner fits of one candidate: their predictions, the scores of each C, and the mean solution at each C."""
+
+    def __init__(self, design: Design, scorer: Scorer, count: int) -> None:
+        """Begin without predictions; `count` is the number of Cs."""
+        self._design, self._scorer, self._count = design, scorer, count
+        self._inner = [[_InnerFit(fit, rows) for fit, rows in outer.inner] for outer in design.outers]
+        self._by_fit: dict[int, list[tuple[int, _InnerFit]]] = {}
+        for number, inner_fits in enumerate(self._inner):
+            for inner in inner_fits:
+                self._by_fit.setdefault(inner.fit, []).append((number, inner))
+        # Scores (Cs,) of the outer fits that have inner fits; -inf where no inner fit is solved yet.
+        self._scores = np.full((len(design.outers), count), -np.inf)
+        self._solutions: dict[int, _SolutionSum] = {}
+
+    @property
+    def fits(self) -> list[int]:
+        """The numbers of the inner fits, ascending."""
+        return sorted(self._by_fit)
+
+    def add(self, fit: int, c_index: int, values: F32, parameters: F32) -> None:
+        """Take the scores of all rows (K, n) by an inner fit at the next C of its path, and its solution (size,)."""
+        for number, inner in self._by_fit.get(fit, ()):
+            predicted = self._scorer.decide(values[:, inner.rows], inner.rows)
+            inner.predicted.append(predicted)
+            score = self._scorer.score(predicted, inner.rows) / len(self._inner[number])
+            before = self._scores[number, c_index]
+            self._scores[number, c_index] = score + (before if np.isfinite(before) else 0.0)
+            self._add_solution(c_index, parameters)
+
+    def _add_solution(self, c_index: int, parameters: F32) -> None:
+        if c_index not in self._solutions:
+            self._solutions[c_index] = _SolutionSum(np.zeros_like(parameters), 0)
+        self._solutions[c_index].total += parameters
+        self._solutions[c_index].count += 1
+
+    def may_stop(self, number: int) -> bool:
+        """Return whether the paths of the inner fits of an outer fit may end.
+
+        They may if weaker regularisation was worse twice in a row, or once by more than 0.5 / √rows, the largest
+        standard error of a share of that many rows.
+        """
+        curve = self._scores[number][np.isfinite(self._scores[number])]
+        rows = sum(len(inner.rows) for inner in self._inner[number])
+        drop = curve.max() - curve
+        return len(curve) > 1 and bool(drop[-1] > 0.5 / rows**0.5 or (drop[-2:] > 0).all())
+
+    def curve(self, number: int) -> F64:
+        """Return the mean inner scores (Cs,) of an outer fit at each C; -inf for Cs that none has reached."""
+        if self._inner[number]:
+            return self._scores[number]
+        train = self._design.fits.train[self._design.outers[number].fit] > 0
+        shared = [inner for inner_fits in self._inner for inner in inner_fits]
+        reached = max(len(inner.predicted) for inner in shared)
+        curve = np.full(self._count, -np.inf)
+        for c_index in range(reached):
+            curve[c_index] = np.mean([self._score_within(inner, c_index, train) for inner in shared])
+        return curve
+
+    def _score_within(self, inner: _InnerFit, c_index: int, train: np.ndarray) -> float:
+        """Return the score of the rows that an inner fit holds out and that are in `train` (n,)."""
+        is_used = train[inner.rows]
+        return self._scorer.score(inner.at(c_index)[..., is_used], inner.rows[is_used])
+
+    def start(self, c_index: int) -> F32:
+        """Return the mean solution (size,) of the inner fits at a C, from which an outer fit starts."""
+        solutions = self._solutions[c_index]
+        return (solutions.total / solutions.count).astype(np.float32)
+
+    def held_out(self, number: int, c_index: int) -> list[Predicted]:
+        """Return the predictions of the rows that each inner fit of an outer fit holds out, at a C."""
+        return [inner.at(c_index) for inner in self._inner[number]]
