@@ -140,9 +140,9 @@ def test_forwards_are_shared(encoder: Any, scheduler: Scheduler, held: Held) -> 
         def __getattr__(self, name: str) -> Any:
             return getattr(encoder, name)
 
-        def states_of_chunks(self, chunks: Any, budget: int) -> Any:
+        def states_of_chunks(self, chunks: Any, budget: int, **options: Any) -> Any:
             sizes.append(len(chunks))
-            return run(chunks, budget)
+            return run(chunks, budget, **options)
 
     scheduler.encoder = Recorded()  # type: ignore[assignment]
     occupy(scheduler, held, encoder)
@@ -209,6 +209,28 @@ def test_a_client_that_went_away_is_not_served(encoder: Any, scheduler: Schedule
     stays.future.result(SECONDS)
     assert not gone.started
     assert scheduler._queued == 0
+
+
+def test_a_long_text_ends_when_its_client_goes_away(encoder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    forwards = 0
+    run = encoder._engine.run
+    with Service([encoder], limits=replace(LIMITS, batch_tokens=80)) as service:
+        scheduler = service.first.scheduler
+
+        def counted(*arguments: Any) -> None:
+            nonlocal forwards
+            forwards += 1
+            if forwards == 3:
+                ticket.abandon()
+            run(*arguments)
+
+        monkeypatch.setattr(encoder._engine, "run", counted)
+        with scheduler._change:  # it begins when the ticket is there
+            ticket = service.first.encode(["word " * 2000], EncodeAsk())
+        until(lambda: forwards >= 3, "three forwards")
+        assert service.first.encode(["a"], EncodeAsk()).result(SECONDS).states.rows == 1
+        assert forwards == 4, "the windows that were left weren't computed"
+        assert not ticket.work.future.done()
 
 
 def test_a_request_that_waited_too_long_is_refused(encoder: Any, scheduler: Scheduler, held: Held) -> None:

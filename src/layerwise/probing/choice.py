@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from layerwise.array_types import F32, F64, I64
+from layerwise.labels.labelled import Mask
 from layerwise.labels.scorers import Predicted, Scorer
 from layerwise.probing.design import Design
 
@@ -86,7 +87,8 @@ class ChoiceOfC:
     def curve(self, number: int) -> F64:
         """Return the mean inner scores (Cs,) of an outer fit at each C; -inf for Cs that none has reached."""
         if self._inner[number]:
-            return self._scores[number]
+            scores: F64 = self._scores[number]
+            return scores
         train = self._design.fits.train[self._design.outers[number].fit] > 0
         shared = [inner for inner_fits in self._inner for inner in inner_fits]
         reached = max(len(inner.predicted) for inner in shared)
@@ -95,7 +97,7 @@ class ChoiceOfC:
             curve[c_index] = np.mean([self._score_within(inner, c_index, train) for inner in shared])
         return curve
 
-    def _score_within(self, inner: _InnerFit, c_index: int, train: np.ndarray) -> float:
+    def _score_within(self, inner: _InnerFit, c_index: int, train: Mask) -> float:
         """Return the score of the rows that an inner fit holds out and that are in `train` (n,)."""
         is_used = train[inner.rows]
         return self._scorer.score(inner.at(c_index)[..., is_used], inner.rows[is_used])

@@ -32,7 +32,7 @@ class ScoreCurvature:
     def put(self, index: Tensor, other: "ScoreCurvature") -> None:
         """Set that of some fits."""
         self.values[index] = other.values
-        if self.directions is not None:
+        if self.directions is not None and other.directions is not None:
             self.directions[index] = other.directions
 
     def to_directions(self, columns: Tensor) -> Tensor:

@@ -64,13 +64,17 @@ class InferenceRoute:
 
 @dataclass(frozen=True)
 class PlainRoute:
-    """A route that is answered at once; `is_open` where it needs no key."""
+    """A route that is answered without a forward of its own.
+
+    `is_open` where it needs no key, `waits` where it may take seconds.
+    """
 
     path: str
     respond: Respond
     dialect: Dialect
     methods: Sequence[str] = ("GET",)
     is_open: bool = False
+    waits: bool = False
 
 
 def whole(

@@ -54,6 +54,6 @@ def routes(metrics: Callable[[], bytes]) -> tuple[PlainRoute, ...]:
 
     return (
         PlainRoute("/", page, openai_error, is_open=True),
-        PlainRoute("/health", health, tei_error, is_open=True),
+        PlainRoute("/health", health, tei_error, is_open=True, waits=True),
         PlainRoute("/metrics", measured, openai_error),
     )

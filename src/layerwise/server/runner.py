@@ -32,10 +32,11 @@ class Runner:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="layerwise-http")
+        self._waiting = ThreadPoolExecutor(1, thread_name_prefix="layerwise-http-waiting")
 
-    async def in_thread(self, function: Callable[[], T]) -> T:
-        """Return the result of a function that is called in a thread."""
-        return await asyncio.wrap_future(self._pool.submit(function))
+    async def in_thread(self, function: Callable[[], T], *, waits: bool = False) -> T:
+        """Return the result of a function that is called in a thread; those that wait for seconds have one of their own."""
+        return await asyncio.wrap_future((self._waiting if waits else self._pool).submit(function))
 
     async def carry_out(
         self, plan: PlanRequest, call: HttpRequest, admitted: Callable[[bool], None]
@@ -70,7 +71,8 @@ class Runner:
 
     def close(self) -> None:
         """End the threads."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._waiting):
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _dropped(planning: Future[Planned]) -> None:

@@ -73,7 +73,7 @@ class Endpoint:
         call = HttpRequest(request.path_params, headers, await self._body(request))
         if isinstance(route, PlainRoute):
             respond = route.respond
-            reply = await server.runner.in_thread(lambda: respond(server.service, call))
+            reply = await server.runner.in_thread(lambda: respond(server.service, call), waits=route.waits)
             await self._send(reply, send)
             return
         carried = await _unless_gone(

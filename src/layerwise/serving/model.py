@@ -14,6 +14,7 @@ from layerwise.example import Example, clean
 from layerwise.heads.answers import answers
 from layerwise.heads.head import HeadData
 from layerwise.heads.inputs import examples_of, request_of_head, rows_of_head
+from layerwise.heads.text_kind import kind_of
 from layerwise.mixes import Mix, parse_mix, refuse_learned
 from layerwise.serving.answer_room import AnswerRoom
 from layerwise.serving.asks import EncodeAsk, HeadAnswers, LayerVectors, Ticket, Vectors, usage_of
@@ -89,11 +90,11 @@ class ServedModel:
         """
         heads = {name: self.heads[name] for name in names}
         first = next(iter(heads.values()))
-        if any(head.pairs != first.pairs for head in heads.values()):
+        if any(kind_of(head) != kind_of(first) for head in heads.values()):
             raise RequestError(
                 f"heads {', '.join(names)} take texts of different kinds (pairs, or single texts); ask them one by one"
             )
-        records = examples_of(texts, first.pairs)
+        records = examples_of(texts, kind_of(first))
         self._check_count(records)
         requests = [self._truncating(self._request_of_head(head), ask) for head in heads.values()]
         examples = [example for record in records for example in record]

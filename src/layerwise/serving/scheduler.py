@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from layerwise._util.threads import limited
 from layerwise.errors import LayerwiseError
 from layerwise.serving.limits import QUEUE_SECONDS, Limits
-from layerwise.serving.refusals import InferenceError, Overloaded, Unavailable
+from layerwise.serving.refusals import Abandoned, InferenceError, Overloaded, Unavailable
 from layerwise.serving.work import Work, WorkChunk
 
 if TYPE_CHECKING:
@@ -230,14 +230,28 @@ class Scheduler:
         try:
             with self._turn:
                 states = self.encoder.states_of_chunks(
-                    [chunk.shards for _, chunk in picked], self.limits.batch_tokens
+                    [chunk.shards for _, chunk in picked],
+                    self.limits.batch_tokens,
+                    on_forward=lambda *_: self._progressed(picked),
                 )
+        except Abandoned:
+            return
         except Exception as error:  # whatever a model raises: the server goes on
             self._alone(picked, error)
             return
         self._measure(sum(chunk.tokens for _, chunk in picked), time.monotonic() - began)
         for (work, chunk), states_of_views in zip(picked, states, strict=True):
             self._give(work, chunk, states_of_views)
+
+    def _progressed(self, picked: Sequence[_Picked]) -> None:
+        """Note that a forward succeeded; a long text takes several.
+
+        Raises:
+            Abandoned: all clients went away, so that the others aren't needed.
+        """
+        self._worked = time.monotonic()
+        if all(work.is_over for work, _ in picked):
+            raise Abandoned("all clients of these forwards went away")
 
     def _give(self, work: Work, chunk: WorkChunk, states: list) -> None:  # type: ignore[type-arg]
         try:
@@ -255,7 +269,6 @@ class Scheduler:
             self._forward([(owner, chunk) for owner, chunk in picked if owner is work])
 
     def _measure(self, tokens: int, seconds: float) -> None:
-        self._worked = time.monotonic()
         speed = tokens / max(seconds, 1e-6)
         self._speed = speed if not self._speed else 0.8 * self._speed + 0.2 * speed
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import HeadError, LayerwiseError, RequestError
 from layerwise.heads.head import HeadData
+from layerwise.heads.text_kind import kind_of
 from layerwise.serving.answer_room import AnswerRoom
 from layerwise.serving.limits import Limits, limits_of
 from layerwise.serving.model import ServedModel
@@ -57,10 +58,12 @@ class Service:
 
         Raises:
             RequestError: two models or heads of the same name.
-            HeadError: a head of another model or precision.
+            HeadError: a head of another model or precision, or one whose texts a server can't prepare as in its training.
         """
         names = _names(encoders)
         head_names = [_head_name(head) for head in heads]
+        for name, head in zip(head_names, heads, strict=True):
+            _check_texts(name, head)
         _check_distinct("heads", head_names)
         self.limits = limits or limits_of(encoders[0])
         self.room = AnswerRoom(self.limits)
@@ -179,6 +182,20 @@ def _check_distinct(what: str, names: Sequence[str]) -> None:
                 f"{names.count(name)} {what} are called {name!r}, and requests name each by its folder; rename a folder, or "
                 "name each once"
             )
+
+
+def _check_texts(name: str, head: HeadData) -> None:
+    """Raise HeadError for a head whose texts were prepared in a way that a server doesn't do."""
+    if kind_of(head).context is not None:
+        raise HeadError(
+            f"head {name!r} was trained on texts with the context of their documents, and a server gets texts without documents; "
+            "use `layerwise predict`, or train a head on a dataset without context"
+        )
+    if head.rows.get("redact") is not None:
+        raise HeadError(
+            f"head {name!r} was trained on redacted texts, and a server doesn't redact; use `layerwise predict`, or train a head "
+            "on a dataset without redaction"
+        )
 
 
 def _owner(head: HeadData, encoders: Sequence[Encoder]) -> Encoder:
