@@ -56,7 +56,7 @@ def fasta(tmp_path: Path) -> Path:
     return path
 
 
-def test_overlapping_kmers_are_words(tmp_path: Path, fasta: Path) -> None:
+def test_overlapping_kmers_are_words(tmp_path: Path, fasta: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = make_bert(tmp_path / "dnabert", ["".join(kmer) for kmer in itertools.product("ATCG", repeat=3)])
     bases = SEQUENCE[:-1]
     kmers = [bases[at : at + 3] for at in range(len(bases) - 2)]
@@ -73,6 +73,8 @@ def test_overlapping_kmers_are_words(tmp_path: Path, fasta: Path) -> None:
     # A sequence in one run of letters is one unknown token, and is told.
     whole = lw.extract(fasta, tmp_path / "whole", model=model, **OPTIONS)
     assert whole.texts["unknown"].to_pylist() == [1, 1]
+    (note,) = (line for line in caplog.messages if "are unknown to the model" in line)
+    assert "if its tokenizer needs blanks between letters, give them apart, as by words='sequence'" in note
 
 
 def test_letters_of_a_vocabulary_of_letters(tmp_path: Path, fasta: Path) -> None:

@@ -49,6 +49,11 @@ def describe(worker: WorkerDescription, corpus: Corpus, sources: tuple[SourceEnt
 def tell_unknown(manifest: Manifest) -> None:
     """Log a note if more than one token in ten of a dataset is unknown to its model."""
     remedy = f"choose a model that was made for their language or script ({argument('model')})"
+    if manifest.settings.word_split == "chars":
+        remedy = (
+            f"choose a model of such sequences ({argument('model')}); if its tokenizer needs blanks between letters, give them "
+            f"apart, as by {argument('words', 'sequence')}"
+        )
     note = unknown_note(manifest.totals.unknown, manifest.totals.tokens, manifest.model.id, remedy)
     if note is not None:
         _LOG.warning("%s", note)
