@@ -202,6 +202,20 @@ def test_probe_scores_sites_beside_layers(dataset: lw.LayerDataset, tmp_path: Pa
     assert lw.plots.layer_curve(result) is not None
 
 
+def test_figures_draw_a_line_per_site(dataset: lw.LayerDataset) -> None:
+    pytest.importorskip("matplotlib")
+    analysis = lw.analyze(dataset, measure=["norm"])
+    figure = lw.plots.geometry(analysis)
+    (axes,) = [axes for axes in figure.axes if axes.get_visible() and axes.lines]
+    lines = {line.get_color(): line.get_xdata().tolist() for line in axes.lines if len(line.get_xdata())}
+    assert [0, 1, 2, 3] in lines.values()
+    assert [0.25, 1.25, 2.25] in lines.values(), "values stand before the output of their block"
+    assert [text.get_text() for text in figure.legends[0].get_texts()][:2] == [
+        "one layer",
+        "values of attention",
+    ]
+
+
 def test_the_page_shows_sites(dataset: lw.LayerDataset, tmp_path: Path) -> None:
     path = lw.report(dataset, out=tmp_path / "page.html")
     data, _ = held(path.read_text(encoding="utf-8"))

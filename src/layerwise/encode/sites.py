@@ -215,11 +215,11 @@ def _value(events: Sequence[_Event], single: _Block) -> SiteTap | None:
     return None
 
 
-def _value_widths(given: int, mixed: int) -> Iterator[int]:
-    """Yield the possible widths of the values in an output of `given` numbers, where the mix of all heads has `mixed`."""
+def _value_widths(output: int, mixed: int) -> Iterator[int]:
+    """Yield the possible widths of the values in an output of `output` numbers, where the mix of all heads has `mixed`."""
     # Values alone; or queries, as wide as the mix, then keys and values.
-    for width in (given, (given - mixed) // 2):
-        if 0 < width <= mixed and mixed % width == 0 and width in (given, given - mixed - width):
+    for width in (output, (output - mixed) // 2):
+        if 0 < width <= mixed and mixed % width == 0 and width in (output, output - mixed - width):
             yield width
 
 
