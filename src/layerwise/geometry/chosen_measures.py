@@ -66,8 +66,7 @@ def _needs() -> Mapping[str, str]:
     return {
         **depth.needs(),
         **dict.fromkeys((f"against_{measure.name}" for measure in MEASURES), argument("against")),
-        **dict.fromkeys(leakage.TOKENS, f"rows of {argument('level', 'word')} or token"),
-        leakage.WORDS: f"rows of {argument('level', 'text')}",
+        **leakage.needs(),
         **dict.fromkeys((f"retrieval_{name}" for name in retrieval.DIRECTIONS), argument("pairs")),
     }
 
