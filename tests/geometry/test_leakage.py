@@ -242,7 +242,7 @@ def test_a_column_is_named_as_it_is_written(make: Callable[..., Any]) -> None:
     assert result["leakage_attribute:author"].floor.tolist() == [0.5] * 4  # type: ignore[union-attr]
     with pytest.raises(RequestError, match="no column 'nowhere'"):
         lw.analyze(dataset, measure=["leakage_attribute:nowhere"])
-    with pytest.raises(RequestError, match="rows that are tokens or words"):
+    with pytest.raises(RequestError, match="rows of level='word' or token"):
         lw.analyze(dataset, measure=["leakage_tokens_trained"])
 
 

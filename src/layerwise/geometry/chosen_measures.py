@@ -67,8 +67,7 @@ def _needs() -> Mapping[str, str]:
     return {
         **depth.needs(),
         **dict.fromkeys((f"against_{measure.name}" for measure in MEASURES), argument("against")),
-        **dict.fromkeys(leakage.TOKENS, "rows that are tokens or words"),
-        leakage.WORDS: "rows that are texts",
+        **leakage.needs(),
         **dict.fromkeys((f"retrieval_{name}" for name in VARIANTS), argument("pairs")),
         "language_probe": argument("pairs"),
     }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from layerwise._util.progress import Tracker
+from layerwise.arguments import argument
 from layerwise.array_types import F32, F64, I64
 from layerwise.columns import column_values, is_present
 from layerwise.errors import RequestError
@@ -46,6 +47,12 @@ _OURS = (
     "context_after",
     "part",
 )
+
+
+def needs() -> dict[str, str]:
+    """Return what rows the measures need that don't apply to every dataset, by the name of the measure."""
+    of_tokens = dict.fromkeys(TOKENS, f"rows of {argument('level', 'word')} or token")
+    return {**of_tokens, WORDS: f"rows of {argument('level', 'text')}"}
 
 
 class Leakage:
