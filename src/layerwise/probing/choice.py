@@ -1,17 +1,10 @@
-"""Choose C for each outer fit of one candidate, from the scores of inner fits at each C.
-
-An outer fit of the first repeat has inner fits of its own, on parts of its training rows. Those of the later repeats are
-not fitted to inner folds again: each takes the predictions that the inner fits of the first repeat made for the rows that
-it trains on. So the labels of its test rows never score a C. Some of these inner fits were trained on rows that it tests;
-docs/probe.md has what this changes.
-"""
+"""Choose C for each outer fit of one candidate, from the scores of its inner fits at each C."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from layerwise.array_types import F32, F64, I64
-from layerwise.labels.labelled import Mask
 from layerwise.labels.scorers import Predicted, Scorer
 from layerwise.probing.design import Design
 
@@ -26,15 +19,11 @@ class _SolutionSum:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _InnerFit:
-    """An inner fit, and its predictions of the rows that it holds out, at the Cs that its path has reached."""
+    """An inner fit, and its predictions of the rows that it holds out, at the Cs that its path has reached in turn."""
 
     fit: int
     rows: I64
     predicted: list[Predicted] = field(default_factory=list)
-
-    def at(self, c_index: int) -> Predicted:
-        """Return the predictions at a C; a path that has ended keeps its last ones."""
-        return self.predicted[min(c_index, len(self.predicted) - 1)]
 
 
 class ChoiceOfC:
@@ -42,13 +31,13 @@ class ChoiceOfC:
 
     def __init__(self, design: Design, scorer: Scorer, count: int) -> None:
         """Begin without predictions; `count` is the number of Cs."""
-        self._design, self._scorer, self._count = design, scorer, count
+        self._scorer = scorer
         self._inner = [[_InnerFit(fit, rows) for fit, rows in outer.inner] for outer in design.outers]
         self._by_fit: dict[int, list[tuple[int, _InnerFit]]] = {}
         for number, inner_fits in enumerate(self._inner):
             for inner in inner_fits:
                 self._by_fit.setdefault(inner.fit, []).append((number, inner))
-        # Scores (Cs,) of the outer fits that have inner fits; -inf where no inner fit is solved yet.
+        # -inf where no inner fit is solved yet.
         self._scores = np.full((len(design.outers), count), -np.inf)
         self._solutions: dict[int, _SolutionSum] = {}
 
@@ -85,22 +74,9 @@ class ChoiceOfC:
         return len(curve) > 1 and bool(drop[-1] > 0.5 / rows**0.5 or (drop[-2:] > 0).all())
 
     def curve(self, number: int) -> F64:
-        """Return the mean inner scores (Cs,) of an outer fit at each C; -inf for Cs that none has reached."""
-        if self._inner[number]:
-            scores: F64 = self._scores[number]
-            return scores
-        train = self._design.fits.train[self._design.outers[number].fit] > 0
-        shared = [inner for inner_fits in self._inner for inner in inner_fits]
-        reached = max(len(inner.predicted) for inner in shared)
-        curve = np.full(self._count, -np.inf)
-        for c_index in range(reached):
-            curve[c_index] = np.mean([self._score_within(inner, c_index, train) for inner in shared])
-        return curve
-
-    def _score_within(self, inner: _InnerFit, c_index: int, train: Mask) -> float:
-        """Return the score of the rows that an inner fit holds out and that are in `train` (n,)."""
-        is_used = train[inner.rows]
-        return self._scorer.score(inner.at(c_index)[..., is_used], inner.rows[is_used])
+        """Return the mean inner scores (Cs,) of an outer fit at each C; -inf for Cs that its paths haven't reached."""
+        scores: F64 = self._scores[number]
+        return scores
 
     def start(self, c_index: int) -> F32:
         """Return the mean solution (size,) of the inner fits at a C, from which an outer fit starts."""
@@ -109,4 +85,4 @@ class ChoiceOfC:
 
     def held_out(self, number: int, c_index: int) -> list[Predicted]:
         """Return the predictions of the rows that each inner fit of an outer fit holds out, at a C."""
-        return [inner.at(c_index) for inner in self._inner[number]]
+        return [inner.predicted[c_index] for inner in self._inner[number]]

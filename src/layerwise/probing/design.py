@@ -20,10 +20,7 @@ _BLOCKS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OuterFit:
-    """A scored fit: its number, its test rows, and the inner fits and held-out rows that choose its C.
-
-    Outer fits of later repeats have no inner fits: those of the first repeat choose for them; see `choice`.
-    """
+    """A scored fit: its number, its test rows, and the inner fits and held-out rows that choose its C."""
 
     fit: int
     test: I64
@@ -131,18 +128,14 @@ class DesignBuilder:
         return out
 
     def nested(self, train: Mask, test: Mask, repeat: int, seed: int) -> OuterFit:
-        """Add an outer fit and the inner fits that choose its C."""
+        """Add an outer fit and the inner fits that choose its C: all in the first repeat, later one of them."""
         self.family()
+        folds = self.folds(train, INNER, seed)
         inner = tuple(
             (self.fit(train & ~held_out), np.flatnonzero(held_out))
-            for held_out in self.folds(train, INNER, seed)
+            for held_out in (folds if repeat == 0 else folds[:1])
         )
         return OuterFit(self.fit(train), np.flatnonzero(test), inner, repeat)
-
-    def unnested(self, train: Mask, test: Mask, repeat: int) -> OuterFit:
-        """Add an outer fit without inner fits."""
-        self.family()
-        return OuterFit(self.fit(train), np.flatnonzero(test), (), repeat)
 
 
 def _classes_to_spread(targets: NDArray[Any]) -> I64:
@@ -156,7 +149,7 @@ def _classes_to_spread(targets: NDArray[Any]) -> I64:
 def crossed(
     builder: DesignBuilder, repeats: int, folds: int, seed: int, controls: list[I64], codes: int = 3
 ) -> Design:
-    """Return the design of repeated cross-validation, whose first repeat is nested.
+    """Return the design of repeated nested cross-validation.
 
     `controls` has random labels for the first repeats; `codes` is the number of online codes.
     """
@@ -165,10 +158,7 @@ def crossed(
     builder.targets += controls
     for repeat in range(repeats):
         for number, held_out in enumerate(builder.folds(everything, folds, _seed(seed, repeat))):
-            if repeat == 0:
-                outers.append(builder.nested(~held_out, held_out, 0, _seed(seed, 0, number + 1)))
-            else:
-                outers.append(builder.unnested(~held_out, held_out, repeat))
+            outers.append(builder.nested(~held_out, held_out, repeat, _seed(seed, repeat, number + 1)))
     controlled = [(index, o.repeat + 1) for index, o in enumerate(outers) if o.repeat < len(controls)]
     orders = _orders(builder, everything, seed, codes)
     key = "design.folds.repeated" if repeats > 1 else "design.folds"

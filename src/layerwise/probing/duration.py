@@ -61,7 +61,7 @@ def time_estimate(run: ProbeRun, candidates: Sequence[Candidate], weight: float)
     if not layers or float(fits.train.sum()) * columns * weight < _LEAST:
         return None
     layer = layers[len(layers) // 2]
-    outers = [outer for outer in run.design.outers if outer.inner]
+    outers = run.design.outers
     inner_fits = [np.array([fit for fit, _ in outer.inner]) for outer in outers]
     timed = [inner_fits[0]]
     if len(outers) > 1:
