@@ -126,7 +126,7 @@ def test_baselines_are_a_pipeline_of_scikit_learn_and_the_commonest_class() -> N
     for outer in design.outers:
         rows = np.flatnonzero(design.fits.train[outer.fit])
         cut = [(np.flatnonzero(~np.isin(rows, h)), np.flatnonzero(np.isin(rows, h))) for _, h in outer.inner]
-        steps = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000, tol=1e-3))
+        steps = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000, tol=1e-6))
         search = GridSearchCV(steps, {"logisticregression__C": [0.1, 1, 10, 100]}, cv=cut)
         train = [texts[row] for row in rows]
         test = [texts[row] for row in outer.test]
