@@ -250,3 +250,13 @@ def test_the_command(letters: Any, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "has no scores" in captured.err
     assert main(["info", out]) == 0
     assert "ε 1, δ 1e-06" in capsys.readouterr().out
+
+
+def test_rows_with_context_are_protected_by_documents_only(made: Callable[..., Any]) -> None:
+    """One text changes the rows of its neighbours."""
+    texts = [{**record, "document": f"d{n // 4}"} for n, record in enumerate(records(40, 5))]
+    dataset = made("context", texts, context=8)
+    with pytest.raises(lw.RequestError, match="neighbours in their documents"):
+        train(dataset)
+    head = train(dataset, groups="document")
+    assert head.training["private"]["groups"] == "document"

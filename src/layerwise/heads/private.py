@@ -18,6 +18,7 @@ from layerwise.arguments import argument
 from layerwise.array_types import I64
 from layerwise.columns import column_values, is_paired
 from layerwise.errors import RequestError
+from layerwise.example import DOCUMENT
 from layerwise.heads.advised_mix import MixAdvice
 from layerwise.heads.head import Fitted, TaskHead
 from layerwise.heads.inputs import describe_model, describe_rows
@@ -70,6 +71,7 @@ def train_private(
     public = None if options.public is None else _open_public(options.public, dataset)
     check_mix(spec, public, advice)
     budget = PrivateOptions(float(options.private or 0), float(options.delta or 0))
+    _check_context(dataset, options.groups)
     labelled = read_labels(attached.dataset, spec.task, spec.label)
     check_single(labelled, spec)
     _log([*attached.notes, *labelled.notes])
@@ -82,6 +84,15 @@ def train_private(
     head = features.head(spec, classes, weight, bias)
     record = _record(budget, units, "fixed numbers" if public is None else "public rows", classes_from)
     return PrivateHead(head, record, _notes(budget, units, classes_from))
+
+
+def _check_context(dataset: LayerDataset, groups: str | None) -> None:
+    """Refuse rows that depend on several texts, unless they are protected by documents."""
+    if describe_rows(dataset).get("context") is not None and groups != DOCUMENT:
+        raise RequestError(
+            f"the rows were encoded with neighbours in their documents, so one text changes the rows of others, and only "
+            f"documents can be protected; give {argument('groups', DOCUMENT)}, or extract without {argument('context')}"
+        )
 
 
 def _log(notes: Sequence[Message]) -> None:
