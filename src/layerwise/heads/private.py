@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -106,10 +107,9 @@ def _open_public(public: Any, dataset: LayerDataset) -> LayerDataset:
     name = argument("public", str(opened.path))
     if fingerprint(opened) == fingerprint(dataset):
         raise RequestError(f"{name} is the private dataset itself; give other rows, which anyone may see")
-    for what, of in (("model", describe_model), ("rows", describe_rows)):
-        differing = [
-            key for key, value in of(dataset).items() if of(opened).get(key) != value and key != "id"
-        ]
+    for what, of in (("model", partial(describe_model, layers=())), ("rows", describe_rows)):
+        ours, theirs = of(dataset), of(opened)
+        differing = [key for key, value in ours.items() if theirs.get(key) != value and key != "id"]
         if differing:
             raise RequestError(
                 f"{name} was made with another {differing[0]} of the {what} than the private dataset; extract the public "
