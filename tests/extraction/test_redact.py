@@ -12,7 +12,7 @@ from layerwise.cli.main import main
 from layerwise.errors import HeadError, LayerwiseError, RequestError, SourceError
 from layerwise.example import Example
 from layerwise.heads.redactors import _loaded, open_redactor
-from layerwise.read.redaction import Span, apart, redacted
+from layerwise.read.redaction import PersonalSpan, apart, redacted
 
 SECRET = "Zyxwina"
 ROWS: list[dict[str, Any]] = [
@@ -56,7 +56,9 @@ def holds(folder: Path, text: str) -> bool:
 
 
 def test_spans_become_their_kind() -> None:
-    example = redacted(Example("é: Ann met Bo."), [Span(3, 6, "PERSON"), Span(11, 13, "PERSON")])
+    example = redacted(
+        Example("é: Ann met Bo."), [PersonalSpan(3, 6, "PERSON"), PersonalSpan(11, 13, "PERSON")]
+    )
     assert example.text == "é: [PERSON] met [PERSON]."
     assert example.redacted == ("PERSON", "PERSON")
 
@@ -65,18 +67,23 @@ def test_words_are_replaced_one_by_one_and_keep_their_columns() -> None:
     example = Example(
         "Ann Lee met Bo", ("Ann", "Lee", "met", "Bo"), word_columns={"tag": ("B", "I", "O", "B")}
     )
-    out = redacted(example, [Span(0, 7, "PERSON")])
+    out = redacted(example, [PersonalSpan(0, 7, "PERSON")])
     assert out.words == ("[PERSON]", "[PERSON]", "met", "Bo")
     assert out.text == "[PERSON] [PERSON] met Bo"
     assert out.word_columns == example.word_columns
 
 
 def test_overlapping_finds_are_one_span_of_the_longest_kind() -> None:
-    assert apart([Span(5, 9, "B"), Span(0, 7, "A"), Span(20, 22, "C"), Span(9, 9, "D")]) == [
-        Span(0, 9, "A"),
-        Span(20, 22, "C"),
+    assert apart(
+        [PersonalSpan(5, 9, "B"), PersonalSpan(0, 7, "A"), PersonalSpan(20, 22, "C"), PersonalSpan(9, 9, "D")]
+    ) == [
+        PersonalSpan(0, 9, "A"),
+        PersonalSpan(20, 22, "C"),
     ]
-    assert apart([Span(0, 3, "A"), Span(3, 6, "B")]) == [Span(0, 3, "A"), Span(3, 6, "B")]
+    assert apart([PersonalSpan(0, 3, "A"), PersonalSpan(3, 6, "B")]) == [
+        PersonalSpan(0, 3, "A"),
+        PersonalSpan(3, 6, "B"),
+    ]
 
 
 # --- a file of spans --------------------------------------------------------------------------------------

@@ -44,9 +44,9 @@ class TokenSets:
         """The row of each of `ids`, int64 (m,)."""
         return np.repeat(np.arange(len(self.counts)), self.counts)
 
-    def keep(self, wanted: NDArray[np.bool_]) -> "TokenSets":
+    def keep(self, is_kept: NDArray[np.bool_]) -> "TokenSets":
         """Return the same rows with some of their tokens, chosen by a mask of `ids`, bool (m,)."""
-        return TokenSets.of(self.row_of_id[wanted], self.ids[wanted], len(self.counts))
+        return TokenSets.of(self.row_of_id[is_kept], self.ids[is_kept], len(self.counts))
 
     def take(self, rows: I64) -> "TokenSets":
         """Return some rows, by ascending numbers."""
@@ -62,27 +62,27 @@ def centred_table(table: F32) -> F32:
     return entries
 
 
-def recovered(queries: F32, entries: F32, wanted: TokenSets, excluded: I64 | None = None) -> F64:
+def recovered(queries: F32, entries: F32, tokens_of_rows: TokenSets, excluded: I64 | None = None) -> F64:
     """Return the share of each row's k tokens that are among the k entries nearest to it; NaN for a row without any.
 
     Args:
         queries: what is looked for, float32 (n, d); a row that is 0, or not finite, finds nothing.
         entries: of length 1, float32 (V, d).
-        wanted: the tokens of each row.
+        tokens_of_rows: the tokens of each row.
         excluded: entries that are never an answer.
     """
     usable = np.isfinite(queries).all(axis=1) & queries.any(axis=1)
-    counts, shares = wanted.counts, np.where(wanted.counts > 0, 0.0, np.nan)
+    counts, shares = tokens_of_rows.counts, np.where(tokens_of_rows.counts > 0, 0.0, np.nan)
     order = np.flatnonzero(usable & (counts > 0))
     order = order[np.argsort(counts[order], kind="stable")]
     step = max(1, _CELLS // min(len(entries), _ENTRIES))
     for begin in range(0, len(order), step):
         rows = order[begin : begin + step]
         nearest = _nearest(queries[rows], entries, int(counts[rows].max()), excluded)
-        for row, found in zip(rows.tolist(), nearest, strict=True):
-            tokens = wanted.ids[wanted.begins[row] : wanted.begins[row + 1]]
+        for row, answers in zip(rows.tolist(), nearest, strict=True):
+            tokens = tokens_of_rows.ids[tokens_of_rows.begins[row] : tokens_of_rows.begins[row + 1]]
             shares[row] = (
-                np.isin(tokens, found[: len(tokens)]).mean() if len(tokens) > 1 else tokens[0] == found[0]
+                np.isin(tokens, answers[: len(tokens)]).mean() if len(tokens) > 1 else tokens[0] == answers[0]
             )
     return shares
 
@@ -121,15 +121,15 @@ def trained_queries(x: F32, goals: F32, fit: I64, test: I64) -> F32:
     few rows the attack is the untrained one, with many it is a free map. It weighs as much as `_RIDGE` rows.
     """
     mean, goal_mean = x[fit].mean(axis=0, dtype=np.float64), goals[fit].mean(axis=0, dtype=np.float64)
-    known, aims = x[fit] - mean, goals[fit] - goal_mean
-    square = known.T @ known
+    features, aims = x[fit] - mean, goals[fit] - goal_mean
+    square = features.T @ features
     power = float(np.trace(square))
     if not np.isfinite(power) or power == 0:
         return np.zeros((len(test), goals.shape[1]), np.float32)
-    scale = float((known * aims).sum()) / power if known.shape[1] == aims.shape[1] else 0.0
-    rest = aims - scale * known if scale else aims
+    scale = float((features * aims).sum()) / power if features.shape[1] == aims.shape[1] else 0.0
+    rest = aims - scale * features if scale else aims
     penalty = power / len(square) * _RIDGE / len(fit)
-    weights = np.linalg.solve(square + penalty * np.eye(len(square)), known.T @ rest)
+    weights = np.linalg.solve(square + penalty * np.eye(len(square)), features.T @ rest)
     others = x[test] - mean
     queries: F32 = (others @ weights + (scale * others if scale else 0.0)).astype(np.float32)
     return queries
@@ -140,10 +140,10 @@ def guessed_classes(x: F32, classes: I64, fit: I64, test: I64) -> I64:
     count = int(classes.max()) + 1
     mean = x[fit].mean(axis=0, dtype=np.float64)
     spread = x[fit].std(axis=0, dtype=np.float64)
-    known, others = ((x[rows] - mean) / np.where(spread > 0, spread, np.inf) for rows in (fit, test))
+    features, others = ((x[rows] - mean) / np.where(spread > 0, spread, np.inf) for rows in (fit, test))
     aims = np.eye(count)[classes[fit]]
-    square = known.T @ known + _RIDGE * np.eye(x.shape[1])
-    scores = others @ np.linalg.solve(square, known.T @ (aims - aims.mean(axis=0))) + aims.mean(axis=0)
+    square = features.T @ features + _RIDGE * np.eye(x.shape[1])
+    scores = others @ np.linalg.solve(square, features.T @ (aims - aims.mean(axis=0))) + aims.mean(axis=0)
     guesses: I64 = scores.argmax(axis=1)
     return guesses
 

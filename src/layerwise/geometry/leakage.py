@@ -31,7 +31,7 @@ TOKENS = (f"{PREFIX}_tokens_untrained", f"{PREFIX}_tokens_trained", f"{PREFIX}_t
 WORDS = f"{PREFIX}_words"
 _CLASSES, _TEXTS_PER_CLASS = 20, 5  # columns with more values, or fewer texts for a value, aren't attributes
 _FOLDS = 5
-_OURS = (
+_OWN_COLUMNS = (
     "doc",
     "id",
     "source",
@@ -95,7 +95,7 @@ class Leakage:
                 )
         if named:
             return named
-        carried = [name for name in self.sample.texts.column_names if name not in _OURS]
+        carried = [name for name in self.sample.texts.column_names if name not in _OWN_COLUMNS]
         chosen = [name for name in carried if self._is_attribute(name)]
         left_out = [repr(name) for name in carried if name not in chosen]
         if left_out:
@@ -156,12 +156,12 @@ class Leakage:
         """Return what is right if the commonest tokens of the known texts are always guessed."""
         if name == TOKENS[2] or not len(self.fit) or not len(self.test):
             return 1 / len(truth.entries)
-        known = truth.sets.take(self.fit)
-        order = [token for token, _ in Counter(known.ids.tolist()).most_common()]
-        wanted = truth.tested
+        fitted = truth.sets.take(self.fit)
+        order = [token for token, _ in Counter(fitted.ids.tolist()).most_common()]
+        tested = truth.tested
         shares = [
-            np.isin(wanted.ids[begin:end], order[: end - begin]).mean()
-            for begin, end in zip(wanted.begins, wanted.begins[1:], strict=False)
+            np.isin(tested.ids[begin:end], order[: end - begin]).mean()
+            for begin, end in zip(tested.begins, tested.begins[1:], strict=False)
             if end > begin
         ]
         return float(np.mean(shares)) if shares else float("nan")
@@ -222,7 +222,7 @@ def _measured(
     floor: float | None = None,
 ) -> Measured:
     values, low, high = np.array(results, np.float64).T
-    known: dict[str, Any] = {}
+    floors: dict[str, Any] = {}
     if floor is not None:
-        known = {"floor": np.full(len(values), floor), "floor_of": Message("note.floor.commonest")}
-    return Measured(values, unit, source, low=low, high=high, note=note, **known)
+        floors = {"floor": np.full(len(values), floor), "floor_of": Message("note.floor.commonest")}
+    return Measured(values, unit, source, low=low, high=high, note=note, **floors)

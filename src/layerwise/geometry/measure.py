@@ -84,8 +84,8 @@ def analyze(
     if pairs is not None:
         paired = sampled_pairs(dataset, pairs, sides, sample, seed, notes, intervals=intervals != "none")
         jobs |= retrieval_jobs(paired)
-    asked = [measures] if isinstance(measures, str) else measures
-    jobs |= Leakage(rows, sampled.layers, attacker, seed).jobs(asked, notes)
+    names_given = [measures] if isinstance(measures, str) else measures
+    jobs |= Leakage(rows, sampled.layers, attacker, seed).jobs(names_given, notes)
     chosen = choose(jobs, measures)
     names, costs = [f"measure {name}" for name in chosen], [sampled.cost(name) for name in chosen]
     measured = {}

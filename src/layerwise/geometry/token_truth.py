@@ -65,8 +65,8 @@ class Truth:
         goals = _means(attacker.table, sets)
         test = np.flatnonzero(~np.isin(np.arange(sample.rows), fit))
         tested = sets.take(test)
-        seen = tested.row_of_id[np.isin(tested.ids, sets.take(fit).ids)]
-        unseen = ~np.isin(np.arange(len(test)), seen)
+        known_rows = tested.row_of_id[np.isin(tested.ids, sets.take(fit).ids)]
+        unseen = ~np.isin(np.arange(len(test)), known_rows)
         return cls(centred_table(attacker.table), sets, goals, tested, unseen, excluded)
 
 

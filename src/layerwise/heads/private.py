@@ -108,8 +108,10 @@ def _open_public(public: Any, dataset: LayerDataset) -> LayerDataset:
     if fingerprint(opened) == fingerprint(dataset):
         raise RequestError(f"{name} is the private dataset itself; give other rows, which anyone may see")
     for what, of in (("model", partial(describe_model, layers=())), ("rows", describe_rows)):
-        ours, theirs = of(dataset), of(opened)
-        differing = [key for key, value in ours.items() if theirs.get(key) != value and key != "id"]
+        private_facts, public_facts = of(dataset), of(opened)
+        differing = [
+            key for key, value in private_facts.items() if public_facts.get(key) != value and key != "id"
+        ]
         if differing:
             raise RequestError(
                 f"{name} was made with another {differing[0]} of the {what} than the private dataset; extract the public "

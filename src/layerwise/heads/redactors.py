@@ -16,7 +16,7 @@ from layerwise.heads.head import HeadData
 from layerwise.heads.inputs import encode_rows, load_model
 from layerwise.heads.storage import JSON, TENSORS, read_head
 from layerwise.read.presidio import NAME, Presidio
-from layerwise.read.redaction import RedactionFacts, Redactor, Span, SpanFile, apart, redact_examples
+from layerwise.read.redaction import PersonalSpan, RedactionFacts, Redactor, SpanFile, apart, redact_examples
 from layerwise.wording import Message
 
 _ALLOWED = "presidio, a file of spans (JSON lines), the folder of a head for tags, or of a token-classification model"
@@ -31,10 +31,10 @@ class ModelRedactor:
         self._model = encode.token_classifier.TokenClassifier(folder)
         self.facts = RedactionFacts("model", str(folder), _sha256(sorted(folder.glob("*.safetensors"))))
 
-    def spans(self, examples: Sequence[Example], first: int) -> list[list[Span]]:
+    def spans(self, examples: Sequence[Example], first: int) -> list[list[PersonalSpan]]:
         """Return the spans of each text."""
-        found = self._model.spans([example.text for example in examples])
-        return [apart([Span(*span) for span in spans]) for spans in found]
+        spans_of_texts = self._model.spans([example.text for example in examples])
+        return [apart([PersonalSpan(*span) for span in spans]) for spans in spans_of_texts]
 
     def end(self) -> list[Message]:
         """Return no notices."""
@@ -59,11 +59,14 @@ class HeadRedactor:
         self._encoder = load_model(self._head)
         self.facts = RedactionFacts("head", str(folder), _sha256([folder / TENSORS]))
 
-    def spans(self, examples: Sequence[Example], first: int) -> list[list[Span]]:
+    def spans(self, examples: Sequence[Example], first: int) -> list[list[PersonalSpan]]:
         """Return the spans of each text."""
         rows = encode_rows(self._head, self._encoder, [Example(e.text, e.words) for e in examples])
-        found = answers(self._head, rows)
-        return [apart([Span(s["start"], s["end"], s["label"]) for s in answer["spans"]]) for answer in found]
+        answers_of_texts = answers(self._head, rows)
+        return [
+            apart([PersonalSpan(s["start"], s["end"], s["label"]) for s in answer["spans"]])
+            for answer in answers_of_texts
+        ]
 
     def end(self) -> list[Message]:
         """Return no notices."""

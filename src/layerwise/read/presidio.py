@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -11,7 +10,7 @@ from layerwise._util.silence import silenced
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.example import Example
-from layerwise.read.redaction import RedactionFacts, Span, apart
+from layerwise.read.redaction import PersonalSpan, RedactionFacts, apart
 from layerwise.wording import Message
 
 NAME = "presidio"
@@ -40,15 +39,15 @@ class Presidio:
     def _loaded(self) -> Any:
         try:
             with silenced():
-                presidio: Any = importlib.import_module("presidio_analyzer")
-                spacy: Any = importlib.import_module("spacy")
-                extract: Any = importlib.import_module("tldextract.tldextract")
+                import presidio_analyzer as presidio
+                import spacy
+                from tldextract import tldextract
         except ImportError:
             raise RequestError(
                 f"{argument('redact', self.how)} needs presidio; install it with pip install 'layerwise[presidio]'"
             ) from None
         # It would fetch a list of domains from the network; a copy comes with the library.
-        extract.TLD_EXTRACTOR = extract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+        vars(tldextract)["TLD_EXTRACTOR"] = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
         engine = presidio.nlp_engine.SpacyNlpEngine(
             models=[{"lang_code": _LANGUAGE, "model_name": self._model}]
         )
@@ -73,14 +72,14 @@ class Presidio:
         """The name of the model."""
         return RedactionFacts(NAME, f"{NAME}:{self._model}")
 
-    def spans(self, examples: Sequence[Example], first: int) -> list[list[Span]]:
+    def spans(self, examples: Sequence[Example], first: int) -> list[list[PersonalSpan]]:
         """Return the spans of each text."""
         return [self._of_text(example.text) for example in examples]
 
-    def _of_text(self, text: str) -> list[Span]:
+    def _of_text(self, text: str) -> list[PersonalSpan]:
         with silenced():
             results = self._analyzer.analyze(text=text, language=_LANGUAGE)
-        return apart([Span(result.start, result.end, result.entity_type) for result in results])
+        return apart([PersonalSpan(result.start, result.end, result.entity_type) for result in results])
 
     def end(self) -> list[Message]:
         """Return no notices."""

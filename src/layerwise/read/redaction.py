@@ -20,7 +20,7 @@ _BATCH = 64  # records whose spans are looked for at once
 _LABEL = re.compile(r"[\w .:/-]{1,60}")
 
 
-class Span(NamedTuple):
+class PersonalSpan(NamedTuple):
     """A span of a text to replace: code points from `start` up to `end`, and its kind."""
 
     start: int
@@ -49,14 +49,14 @@ class Redactor(Protocol):
     def facts(self) -> RedactionFacts:
         """What it is, for records."""
 
-    def spans(self, examples: Sequence[Example], first: int) -> list[list[Span]]:
+    def spans(self, examples: Sequence[Example], first: int) -> list[list[PersonalSpan]]:
         """Return the spans of each text, in order and without overlap; `first` is the number of the first text."""
 
     def end(self) -> list[Message]:
         """Return notices after the last text."""
 
 
-def redacted(example: Example, spans: Sequence[Span]) -> Example:
+def redacted(example: Example, spans: Sequence[PersonalSpan]) -> Example:
     """Return a text with its spans replaced by `[KIND]`; of pre-split words each word that a span touches."""
     if not spans:
         return example
@@ -71,7 +71,7 @@ def redacted(example: Example, spans: Sequence[Span]) -> Example:
     return replace(example, text="".join([*parts, example.text[end:]]), redacted=labels)
 
 
-def _redacted_words(words: Sequence[str], spans: Sequence[Span]) -> tuple[str, ...]:
+def _redacted_words(words: Sequence[str], spans: Sequence[PersonalSpan]) -> tuple[str, ...]:
     out, start = [], 0
     for word in words:
         end = start + len(word)
@@ -81,15 +81,15 @@ def _redacted_words(words: Sequence[str], spans: Sequence[Span]) -> tuple[str, .
     return tuple(out)
 
 
-def apart(spans: Sequence[Span]) -> list[Span]:
+def apart(spans: Sequence[PersonalSpan]) -> list[PersonalSpan]:
     """Return spans in order; of those that overlap one that covers all of them, with the kind of the longest."""
-    out: list[Span] = []
+    out: list[PersonalSpan] = []
     longest = 0
     for span in sorted(spans):
         if out and span.start < out[-1].end:
             last = out.pop()
             label = span.label if span.end - span.start > longest else last.label
-            out.append(Span(last.start, max(last.end, span.end), label))
+            out.append(PersonalSpan(last.start, max(last.end, span.end), label))
             longest = max(longest, span.end - span.start)
         elif span.end > span.start:
             out.append(span)
@@ -116,7 +116,7 @@ def redact_records(
 def redact_examples(examples: Sequence[Example], redactor: Redactor, first: int = 0) -> list[Example]:
     """Return texts with their spans replaced; `first` is the number of the first text."""
     spans = redactor.spans(examples, first)
-    return [redacted(example, found) for example, found in zip(examples, spans, strict=True)]
+    return [redacted(example, spans_of_text) for example, spans_of_text in zip(examples, spans, strict=True)]
 
 
 class SpanFile:
@@ -129,7 +129,7 @@ class SpanFile:
             SourceError: a file that can't be read, or the first line that isn't a span in order.
         """
         self.path = Path(path)
-        self._spans: dict[tuple[str, str], list[Span]] = {}
+        self._spans: dict[tuple[str, str], list[PersonalSpan]] = {}
         self._used: set[tuple[str, str]] = set()
         for number, line in enumerate(self._lines(), 1):
             if line.strip():
@@ -152,7 +152,7 @@ class SpanFile:
                 'is no span; give {"id" or "doc", "start", "end", "label"} with 0 <= start < end and a label of letters',
             )
         spans = self._spans.setdefault((keys[0], str(value[keys[0]])), [])
-        span = Span(value["start"], value["end"], value["label"].strip())
+        span = PersonalSpan(value["start"], value["end"], value["label"].strip())
         if spans and span.start < spans[-1].end:
             overlap = "overlaps" if span.end > spans[-1].start else "is out of order after"
             last = f"{spans[-1].start} to {spans[-1].end}"
@@ -170,7 +170,7 @@ class SpanFile:
         """A file; it holds spans of these texts only, so neither its name nor its content is a setting."""
         return RedactionFacts("file")
 
-    def spans(self, examples: Sequence[Example], first: int) -> list[list[Span]]:
+    def spans(self, examples: Sequence[Example], first: int) -> list[list[PersonalSpan]]:
         """Return the spans of each text.
 
         Raises:
@@ -183,7 +183,7 @@ class SpanFile:
             )
         return [self._of_text(example, first + place) for place, example in enumerate(examples)]
 
-    def _of_text(self, example: Example, number: int) -> list[Span]:
+    def _of_text(self, example: Example, number: int) -> list[PersonalSpan]:
         keys = [("doc", str(number)), ("id", str(example.id))]
         self._used.update(key for key in keys if key in self._spans)
         spans = sorted(span for key in keys for span in self._spans.get(key, ()))

@@ -13,7 +13,7 @@ from layerwise.geometry.word_alignment.advice import advise
 from layerwise.geometry.word_alignment.argmax import directions
 from layerwise.geometry.word_alignment.methods import Method
 from layerwise.geometry.word_alignment.result import AlignedPair, Alignment, LayerLinks
-from layerwise.geometry.word_alignment.sides import Side, side_of, similarities, word_links
+from layerwise.geometry.word_alignment.sides import AlignedSide, side_of, similarities, word_links
 from layerwise.states import Layered
 from layerwise.word_split import split_words
 from layerwise.wording import Message, percent
@@ -128,11 +128,11 @@ class Aligner:
             notes=tuple(self._notes()),
         )
 
-    def _sides(self, pairs: Sequence[Pair]) -> tuple[Side, Side]:
+    def _sides(self, pairs: Sequence[Pair]) -> tuple[AlignedSide, AlignedSide]:
         first, second = [pair.a for pair in pairs], [pair.b for pair in pairs]
         return side_of(self._encode(first), first), side_of(self._encode(second), second)
 
-    def _means(self, total: int, track: Tracker) -> tuple[list[F64], tuple[Side, Side] | None]:
+    def _means(self, total: int, track: Tracker) -> tuple[list[F64], tuple[AlignedSide, AlignedSide] | None]:
         """Return the mean of each side, (layers, width), and the sides, if all sentences are in one chunk."""
         track = track.named("averaging")
         sums, tokens, done, chunk_count = [np.zeros(()), np.zeros(())], [0, 0], 0, 0
@@ -146,7 +146,9 @@ class Aligner:
         means = [of_side / max(count, 1) for of_side, count in zip(sums, tokens, strict=True)]
         return means, sides if chunk_count == 1 else None
 
-    def _aligned(self, doc: int, pair: Pair, sides: tuple[Side, Side], place: int) -> AlignedPair:
+    def _aligned(
+        self, doc: int, pair: Pair, sides: tuple[AlignedSide, AlignedSide], place: int
+    ) -> AlignedPair:
         a, b = sides
         cosines = similarities(a, b, place)
         self._count_agreement(cosines)

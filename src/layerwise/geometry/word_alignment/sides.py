@@ -18,7 +18,7 @@ Incidence = F32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Side:
+class AlignedSide:
     """The tokens of one side of some sentences, without special tokens.
 
     Attributes:
@@ -56,7 +56,7 @@ class Side:
         )
 
 
-def side_of(states: Layered, sentences: Sequence[str | Sequence[str]]) -> Side:
+def side_of(states: Layered, sentences: Sequence[str | Sequence[str]]) -> AlignedSide:
     """Return the side of encoded sentences.
 
     Args:
@@ -80,7 +80,7 @@ def side_of(states: Layered, sentences: Sequence[str | Sequence[str]]) -> Side:
         incidence(sentence, starts[begin:end], ends[begin:end], numbers[begin:end])
         for sentence, (begin, end) in zip(sentences, pairwise(bounds.tolist()), strict=True)
     ]
-    return Side(vectors, bounds, incidences, int(index["unknown"].to_numpy().sum()), len(index))
+    return AlignedSide(vectors, bounds, incidences, int(index["unknown"].to_numpy().sum()), len(index))
 
 
 def incidence(sentence: str | Sequence[str], starts: I64, ends: I64, numbers: I64) -> Incidence:
@@ -113,7 +113,7 @@ def _first(words: NDArray[np.float32]) -> NDArray[np.float32]:
     return first
 
 
-def similarities(a: Side, b: Side, sentence: int) -> F32:
+def similarities(a: AlignedSide, b: AlignedSide, sentence: int) -> F32:
     """Return the cosines of the tokens of a sentence pair: float32 (layers, tokens of a, tokens of b)."""
     cosines: F32 = np.matmul(a.sentence(sentence), b.sentence(sentence).transpose(0, 2, 1))
     return cosines
