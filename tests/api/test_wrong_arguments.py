@@ -113,7 +113,7 @@ WRONG_TRAINING = {
     "epochs": ["3", True],
     "patience": [2.5],
     "draws": ["20", None],
-    "seed": ["0", None, 1.5],
+    "seed": ["0", 1.5],
 }
 
 

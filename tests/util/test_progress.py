@@ -45,6 +45,7 @@ Call = Callable[..., Any]
 COMPUTES = (
     *("extract", "probe", "train", "evaluate", "analyze", "report", "explore", "pool", "verify", "repair"),
     "predict",
+    "align",
 )
 COPIES = ("merge", "finish", "export")
 LONG_COMMANDS = (*COMPUTES, *COPIES, "bench")

@@ -1,6 +1,7 @@
 """The house: who may import whom, who is alone in knowing a library, and that `import layerwise` is light."""
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -109,9 +110,19 @@ def room(dotted: str) -> str:
     return "domain" if first in DOMAIN else first
 
 
-def imports(path: Path) -> Iterator[str]:
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def imports(path: Path) -> tuple[str, ...]:
+    return tuple(imported(path))
+
+
+def imported(path: Path) -> Iterator[str]:
     """Every module that a file imports, anywhere in it, or uses as an attribute of a package that imports lazily."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     packages = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -157,7 +168,7 @@ def test_a_verb_puts_rooms_in_sequence(path: Path) -> None:
 @pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_function_imports_what_is_ours(path: Path) -> None:
     """A package that imports lazily (`_util/lazy.py`) keeps a start light; what a file needs stands on top."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
     for function in functions:
         for node in ast.walk(function):
@@ -180,7 +191,7 @@ def test_no_module_imports_the_public_names(path: Path) -> None:
 def imports_of_modules(path: Path) -> set[str]:
     """The modules that a file imports by `import`, and `layerwise` where it takes one of its public names."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module == "layerwise":
@@ -224,7 +235,7 @@ def test_modules_are_imported_by_name_in_one_place() -> None:
     users = {
         path.relative_to(ROOT).as_posix()
         for path in modules()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Name | ast.Attribute)
         and (node.attr if isinstance(node, ast.Attribute) else node.id) in ("import_module", "__import__")
     }
@@ -245,7 +256,7 @@ def test_torch_stays_where_vectors_are_made() -> None:
 def test_only_one_file_prints() -> None:
     """What it prints is fit for a terminal, whatever name, label or text stands in it."""
     for path in modules():
-        calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+        calls = [n for n in ast.walk(parsed(path)) if isinstance(n, ast.Call)]
         prints = any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls)
         assert not prints or path.relative_to(ROOT).as_posix() == "cli/output.py", (
             f"{path.relative_to(ROOT)} prints"
@@ -256,7 +267,7 @@ def test_only_the_disk_opens_files_for_writing() -> None:
     """Through `store/disk`, which follows no link."""
     for path in modules():
         name = path.relative_to(ROOT).as_posix()
-        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for call in ast.walk(parsed(path)):
             if isinstance(call, ast.Call) and name != "store/disk.py":
                 assert not writes(call), f"{name}, line {call.lineno} opens a file for writing"
 
