@@ -201,16 +201,22 @@ def test_a_head_that_is_too_large_is_refused(served: Served) -> None:
 
 def hold(served: Served, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Let the model wait for an event."""
-    going_on = threading.Event()
+    return hold_begun(served, monkeypatch)[1]
+
+
+def hold_begun(served: Served, monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Let the model wait for the second event; the first is set when a forward waits."""
+    begun, going_on = threading.Event(), threading.Event()
     engine = served.service.first.encoder._engine
     run = engine.run
 
     def waiting(*arguments: Any) -> None:
+        begun.set()
         going_on.wait()
         run(*arguments)
 
     monkeypatch.setattr(engine, "run", waiting)
-    return going_on
+    return begun, going_on
 
 
 @pytest.fixture
@@ -228,18 +234,11 @@ def post_in_thread(served: Served, answers: list[httpx.Response], **fields: Any)
 def test_a_full_queue_answers_429_and_finishes_what_it_admitted(
     small_queue: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    going_on = hold(small_queue, monkeypatch)
+    begun, going_on = hold_begun(small_queue, monkeypatch)
     scheduler = small_queue.service.first.scheduler
     answers: list[httpx.Response] = []
     threads = [post_in_thread(small_queue, answers, input="a")]
-    until(
-        lambda: (
-            scheduler._queued == 0
-            and scheduler._queue == []
-            and small_queue.metrics.text().count(b"te_batch")
-        ),
-        "a forward",
-    )
+    until(begun.is_set, "a forward")
     threads.append(post_in_thread(small_queue, answers, input=["word " * 50] * 2))
     until(lambda: scheduler._queued > 90, "a full queue")
     refused = small_queue.post("/v1/embeddings", input="word " * 50)
