@@ -51,7 +51,7 @@ def test_the_layer_that_keeps_the_task_and_gives_away_least_is_named(started: An
     tab = opened(started, tmp_path / "page.html", head(probe=probe()))
     said = tab.text(".leakage")
     assert "reaches the best score: 2; 3." in said
-    assert "layer 2 (score 0.81) gives away least: content words recovered, 0.25" in said
+    assert "layer 2 (score 0.810) gives away least: content words recovered, 0.250" in said
     assert tab.tab.locator(".leakage polyline.curve").count() == 2
     assert not tab.complaints
     tab.close()

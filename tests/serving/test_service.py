@@ -21,6 +21,6 @@ def test_heads_whose_texts_a_server_cannot_prepare_are_refused(
     encoder_of: Callable[[str], Any], heads: dict[str, Any], rows: Mapping[str, Any], why: str
 ) -> None:
     head: HeadData = heads["mood"]
-    changed = HeadData(head.model, {**head.rows, **rows}, head.pairs, head.task_heads)
+    changed = HeadData(head.model, {**head.rows, **rows}, head.pairs, head.task_heads, name="mood")
     with pytest.raises(HeadError, match=why):
         Service([encoder_of("bert")], [changed])
