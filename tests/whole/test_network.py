@@ -8,6 +8,7 @@ import ipaddress
 import json
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 
 from layerwise.cli.main import _COMMANDS, main
 from layerwise.server.loopback import Loopback
+from layerwise.server.run import HttpServer
 
 _EVENTS = (
     *("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg"),
@@ -90,6 +92,7 @@ def commands(
     rows = [{"text": f"the old ship {n} a@example.org", "label": "ab"[n % 2], "id": n} for n in range(24)]
     for name, part in (("rows", rows), ("more", rows[:8])):
         (at / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    (at / "lines.txt").write_text("the old ship ||| das alte Schiff\n")
     source, more = str(at / "rows.jsonl"), str(at / "more.jsonl")
     d, t, head, share, secret = (str(at / n) for n in ("d.lw", "t.lw", "h.head", "s.lw", "n.lw"))
     task = ["--task", "classify", "--label", "label"]
@@ -123,6 +126,8 @@ def commands(
         "report": [["report", d, "--out", str(at / "page.html")]],
         "explore": [["explore", d]],
         "export": [["export", d, "--to", "npy", "--out", str(at / "x.npy"), "--layers", "2"]],
+        "align": [["align", str(at / "lines.txt"), "--model", model, "--out", str(at / "links.jsonl")]],
+        "serve": [["serve", model, "--port", "0"]],
         "bench": [
             ["bench", "--model", model, "--texts", "4", "--rounds", "1", "--no-bf16", "--no-int8"],
         ],
@@ -142,6 +147,12 @@ def test_every_command_keeps_to_this_machine(
         assert server.url.startswith("http://127.0.0.1:")
         raise KeyboardInterrupt  # Ctrl-C, the end of `explore`
 
+    def answered(server: HttpServer) -> None:
+        threading.Timer(1.0, server.stop).start()
+        run(server)
+
+    run = HttpServer.run
+    monkeypatch.setattr(HttpServer, "run", answered)
     monkeypatch.setattr(Loopback, "serve", served)
     for several in commands.values():
         for arguments in several:
