@@ -88,6 +88,7 @@ def test_a_stop_under_load_breaks_no_answer(model: str, sent: signal.Signals) ->
         assert "Traceback" not in started.stderr.read()
 
 
+@pytest.mark.slow
 def test_a_killed_server_can_be_started_again(model: str) -> None:
     with process(model) as (started, address):
         client = Load(address)
@@ -205,6 +206,7 @@ def test_a_model_with_an_at_sign_is_refused(
     assert "has an @ in its name" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_variable_of_the_environment_is_a_key(model: str) -> None:
     with process(model, LAYERWISE_API_KEY="of-the-environment") as (_, address):
         assert httpx.get(f"{address}info").status_code == 401
