@@ -67,8 +67,21 @@ class Client:
         return head.encode() + content
 
     async def post(self, message: bytes) -> int:
-        """Send a request, read the whole answer, and return its status."""
-        connection = self._free.pop() if self._free else await asyncio.open_connection(self._host, self._port)
+        """Send a request, read the whole answer, and return its status; a connection that the server closed is replaced."""
+        while self._free:
+            connection = self._free.pop()
+            try:
+                return await self._ask(connection, message)
+            except asyncio.IncompleteReadError as error:
+                if error.partial:
+                    raise
+            except ConnectionError:
+                pass
+        return await self._ask(await asyncio.open_connection(self._host, self._port), message)
+
+    async def _ask(
+        self, connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], message: bytes
+    ) -> int:
         reader, writer = connection
         writer.write(message)
         head = await reader.readuntil(b"\r\n\r\n")
