@@ -36,6 +36,35 @@ def test_every_fit_is_the_one_that_scikit_learn_finds(rows: int, width: int, cla
             assert np.abs(np.exp(scores.values[index].T) - expected).mean() < 0.002
 
 
+@pytest.mark.parametrize("c_index", [3, 4])
+def test_a_start_far_from_the_solution_leads_to_it_where_there_are_more_features_than_rows(
+    c_index: int,
+) -> None:
+    # More rows than the 256 directions in which the preconditioner is exact, and a spectrum that goes on behind them.
+    rng = np.random.default_rng(0)
+    rows, width, classes = 420, 500, 4
+    x = (rng.normal(size=(rows, width)) * np.exp(-np.arange(width) / 120)) @ rng.normal(size=(width, width))
+    x = x.astype(np.float32)
+    y = (x[:, :classes] / x[:, :classes].std() + rng.gumbel(size=(rows, classes)) / 2).argmax(axis=1)
+    train = np.random.default_rng(1).random((3, rows)) < 0.9
+    zeros = np.zeros(3, np.int64)
+    fits = Fits(train, y[None], zeros, classes, zeros)
+    solver = Solver(x)
+    size = solver.at(fits, 0).parameters
+    assert size is not None
+    scores = solver.at(fits, c_index, start=np.zeros_like(size))
+    for index in range(3):
+        scaler = StandardScaler().fit(x[train[index]])
+        model = LogisticRegression(C=CS[c_index], max_iter=5000, tol=1e-8)
+        model.fit(scaler.transform(x[train[index]]), y[train[index]])
+        expected = model.predict_log_proba(scaler.transform(x[train[index]]))
+        theirs = -expected[np.arange(train[index].sum()), y[train[index]]].mean()
+        ours = -scores.values[index][y, np.arange(rows)][train[index]].mean()
+        assert abs(ours - theirs) < 0.02 * theirs + 2e-4, (
+            f"fit {index}: loss {ours}, of scikit-learn {theirs}"
+        )
+
+
 def test_a_row_that_counts_twice_is_there_twice() -> None:
     x, y = data(200, 10, 3)
     times = np.random.default_rng(1).integers(0, 4, (3, 200))

@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from layerwise.array_types import F32, I64
 from layerwise.heads.solve import CS
@@ -66,7 +65,8 @@ class Solver:
             RequestError: numbers so large that standardising them exceeds float32.
         """
         self._shared = SharedRows(x, layers, mix)
-        self._exact = LEARNED if layers > 1 and mix is None else EXACT
+        self._learns_mix = layers > 1 and mix is None
+        self._exact = LEARNED if self._learns_mix else EXACT
         self._solves_by_row = layers == 1 and len(x) <= min(x.shape[1], _MOST_ROWS)
 
     @property
@@ -85,13 +85,14 @@ class Solver:
         """Fit every training set at the C of position `c_index`, to the tolerance of `lbfgs.EXACT`, a learned mix to `LEARNED`.
 
         Begins at `start` (fits, size), `Scores.parameters` of similar fits; without it by the path from stronger
-        regularisation.
+        regularisation, or where a mix is learned at even weights of the layers: the path takes longer, and no lower loss
+        is at its end.
         """
-        if start is None:
+        if start is None and not self._learns_mix:
             path = self.path(fits, on_begin=on_begin, last=c_index, tolerance=self._exact)
             batches = [scores for scores in path if scores.c_index == c_index]
         else:
-            batches = list(self._from(fits, c_index, on_begin, torch.from_numpy(start)))
+            batches = list(self._from(fits, c_index, on_begin, start))
         order = np.argsort(np.concatenate([scores.fits for scores in batches]))
         values, mix, weights, parameters = (
             _concatenated([getattr(scores, n) for scores in batches], order) for n in _ARRAYS
@@ -99,12 +100,13 @@ class Solver:
         assert values is not None
         return Scores(c_index, np.arange(len(order)), values, mix, weights, parameters)
 
-    def _from(self, fits: Fits, c_index: int, on_begin: BeginCallback, start: Tensor) -> Iterator[Scores]:
+    def _from(self, fits: Fits, c_index: int, on_begin: BeginCallback, start: F32 | None) -> Iterator[Scores]:
         for batch in self._batches(fits):
             for part in self._groups(fits, batch):
                 on_begin(part, c_index, batch[0] / len(fits.train))
                 solver = self._batch(fits, part)
-                solver.start_at(start[part])
+                if start is not None:
+                    solver.start_at(torch.from_numpy(start[part]))
                 yield solver.solve(c_index, CS[c_index], self._exact)
 
     def path(

@@ -11,10 +11,11 @@ from layerwise.probing.design import Design
 
 @dataclass(slots=True, eq=False)
 class _SolutionSum:
-    """The sum of the solutions of the inner fits at one C, and their number."""
+    """The sum of the solutions of the inner fits of an outer fit at one C, and their number."""
 
+    c_index: int
     total: F32
-    count: int
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +28,10 @@ class _InnerFit:
 
 
 class ChoiceOfC:
-    """The inner fits of one candidate: their predictions, the scores of each C, and the mean solution at each C."""
+    """The inner fits of one candidate: their predictions, the scores of each C, and their mean solution at the best C.
+
+    The solutions are apart for each outer fit, as the inner fits of others were trained on rows that it is tested on.
+    """
 
     def __init__(self, design: Design, scorer: Scorer, count: int) -> None:
         """Begin without predictions; `count` is the number of Cs."""
@@ -39,7 +43,9 @@ class ChoiceOfC:
                 self._by_fit.setdefault(inner.fit, []).append((number, inner))
         # -inf where no inner fit is solved yet.
         self._scores = np.full((len(design.outers), count), -np.inf)
-        self._solutions: dict[int, _SolutionSum] = {}
+        # By outer fit: the sums at the best C that is complete, and at the C that its paths are at.
+        self._best: dict[int, _SolutionSum] = {}
+        self._last: dict[int, _SolutionSum] = {}
 
     @property
     def fits(self) -> list[int]:
@@ -54,13 +60,23 @@ class ChoiceOfC:
             score = self._scorer.score(predicted, inner.rows) / len(self._inner[number])
             before = self._scores[number, c_index]
             self._scores[number, c_index] = score + (before if np.isfinite(before) else 0.0)
-            self._add_solution(c_index, parameters)
+            self._add_solution(number, c_index, parameters)
 
-    def _add_solution(self, c_index: int, parameters: F32) -> None:
-        if c_index not in self._solutions:
-            self._solutions[c_index] = _SolutionSum(np.zeros_like(parameters), 0)
-        self._solutions[c_index].total += parameters
-        self._solutions[c_index].count += 1
+    def _add_solution(self, number: int, c_index: int, parameters: F32) -> None:
+        last = self._last.get(number)
+        if last is None or last.c_index != c_index:
+            self._settle(number)
+            self._last[number] = _SolutionSum(c_index, parameters.copy())
+        else:
+            last.total += parameters
+            last.count += 1
+
+    def _settle(self, number: int) -> None:
+        """Keep the solutions at the last C if it is better than those before; of equal ones the first is the best."""
+        last, best = self._last.get(number), self._best.get(number)
+        curve = self._scores[number]
+        if last is not None and (best is None or curve[last.c_index] > curve[best.c_index]):
+            self._best[number] = last
 
     def may_stop(self, number: int) -> bool:
         """Return whether the paths of the inner fits of an outer fit may end.
@@ -78,9 +94,10 @@ class ChoiceOfC:
         scores: F64 = self._scores[number]
         return scores
 
-    def start(self, c_index: int) -> F32:
-        """Return the mean solution (size,) of the inner fits at a C, from which an outer fit starts."""
-        solutions = self._solutions[c_index]
+    def start(self, number: int) -> F32:
+        """Return the mean solution (size,) of the inner fits of an outer fit at the best C, from which it starts."""
+        self._settle(number)
+        solutions = self._best[number]
         return (solutions.total / solutions.count).astype(np.float32)
 
     def held_out(self, number: int, c_index: int) -> list[Predicted]:

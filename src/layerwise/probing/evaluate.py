@@ -50,7 +50,7 @@ class CandidateScores:
 class CandidateEvaluation:
     """Scores of one candidate: fits that choose C, or are coded, along the path of Cs, then the outer fits.
 
-    An outer fit is solved only at the C that inner fits choose (`choice`). It starts from the mean of their solutions.
+    An outer fit is solved only at the C that its inner fits choose (`choice`). It starts from the mean of their solutions.
     """
 
     def __init__(self, design: Design, scorer: Scorer) -> None:
@@ -134,7 +134,7 @@ class CandidateEvaluation:
             numbers = np.flatnonzero(chosen == c_index)
             outer_fits = np.array([self.outers[number].fit for number in numbers])
             fits = select(self.design.fits, outer_fits)
-            start = np.tile(self._choice.start(c_index), (len(numbers), 1))
+            start = np.stack([self._choice.start(number) for number in numbers.tolist()])
             scores = fitter.at(fits, c_index, self._on_begin(parts[c_index], outer_fits), start)
             for number, values in zip(numbers.tolist(), scores.values, strict=True):
                 rows = self.outers[number].test

@@ -21,6 +21,8 @@ EXACT = 1e-7
 _ARMIJO = 1e-4
 _SHRINK = 0.35
 _MIN_VALUE = 1e-3  # float32 sums of losses can't resolve smaller values
+# A problem that no step improves has ended if its estimate is within so many tolerances: float32 resolves no more.
+_RESOLVED = 100.0
 
 
 @dataclass(slots=True)
@@ -45,6 +47,7 @@ class _State:
     preconditioned_changes: list[Tensor]
     curvature: list[Tensor]
     memory: int
+    is_stuck: Tensor
 
     def keep(self, mask: Tensor) -> None:
         """Drop the problems outside `mask`."""
@@ -58,6 +61,7 @@ class _State:
             "direction",
             "slope",
             "scale",
+            "is_stuck",
         ):
             setattr(self, name, getattr(self, name)[mask])
         for history in (self.steps, self.changes, self.preconditioned_changes, self.curvature):
@@ -78,7 +82,8 @@ def minimise(
     `numbers` (problems,) are those that `evaluate` knows them by; each starts from its row of `start`.
 
     A problem ends when half its squared Newton decrement, estimated with the preconditioner (about how far its
-    value is above the minimum), is below `tolerance` times its value (at most 1), or after `max_evaluations`.
+    value is above the minimum), is below `tolerance` times its value (at most 1), after `max_evaluations`, or where no step
+    along its direction improves it.
     `memory` is the number of past steps that approximate the curvature; each takes three vectors per problem.
 
     Source: Liu and Nocedal 1989, the two-loop recursion; steps backtrack until Armijo's condition holds.
@@ -86,9 +91,11 @@ def minimise(
     result, is_finished = start.clone(), torch.ones(len(start), dtype=torch.bool)
     state = _begin(torch.arange(len(start)), result.clone(), evaluate(numbers, result), memory)
     for _ in range(max_evaluations):
-        unfinished = -0.5 * state.slope > tolerance * state.value.clamp(_MIN_VALUE, 1.0)
+        tolerances = -0.5 * state.slope / (tolerance * state.value.clamp(_MIN_VALUE, 1.0))
+        unfinished = (tolerances > 1) & ~state.is_stuck
         if not bool(unfinished.all()):
             result[state.number] = state.x
+            is_finished[state.number[state.is_stuck & (tolerances > _RESOLVED)]] = False
             state.keep(unfinished)
         if not len(state.number):
             return result, is_finished
@@ -117,6 +124,7 @@ def _begin(number: Tensor, x: Tensor, point: LossPoint, memory: int) -> _State:
         [],
         [],
         memory,
+        torch.zeros(len(x), dtype=torch.bool),
     )
 
 
@@ -139,11 +147,10 @@ def _advance(state: _State, numbers: Tensor, evaluate: Evaluate) -> None:
     _remember(state, step, change, preconditioned_change)
     direction = -_two_loops(state)
     slope = _products(direction, state.gradient)
-    slope = torch.where(stuck, 0.0, slope)  # a slope of 0 ends the problem
-    renewed = moved[:, 0] | stuck
-    state.direction = torch.where(renewed[:, None], direction, state.direction)
-    state.slope = torch.where(renewed, slope, state.slope)
-    state.step = torch.where(renewed, 1.0, state.step * _SHRINK)
+    state.direction = torch.where(moved, direction, state.direction)
+    state.slope = torch.where(moved[:, 0], slope, state.slope)
+    state.step = torch.where(moved[:, 0], 1.0, state.step * _SHRINK)
+    state.is_stuck = stuck
 
 
 def _remember(state: _State, step: Tensor, change: Tensor, preconditioned_change: Tensor) -> None:

@@ -13,6 +13,8 @@ Source: Schölkopf, Herbrich and Smola, "A generalized representer theorem", 200
 Tropp and Udell, "Randomized Nyström preconditioning", 2023, on the span of the leading directions of all rows.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -23,6 +25,24 @@ from layerwise.probing.lbfgs import LossPoint
 from layerwise.probing.shared_rows import SharedRows
 
 _BLOCK = 256  # rows of a product of the symmetric K that are computed at once
+_SMALLEST = 1e-6  # eigenvalue of a direction that is used, relative to the greatest
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Directions:
+    """Directions of the features of one fit, in which its preconditioner is exact: Φᵀ V Λ^-½, orthonormal as Vᵀ K V = Λ.
+
+    Attributes:
+        values: Λ / m, (r,): the mean square of the features along each.
+        vectors: V, (m, r).
+        products: K V / Λ, (m, r): equal to V where these are eigenvectors.
+        rest: the mean square along a direction outside their span.
+    """
+
+    values: Tensor
+    vectors: Tensor
+    products: Tensor
+    rest: float
 
 
 class RowBatch(FitBatch):
@@ -69,23 +89,27 @@ class RowBatch(FitBatch):
             kernel[start:, start : start + _BLOCK] = stripe.T
         return kernel
 
-    def _directions(self, index: int) -> tuple[Tensor, Tensor, float]:
-        """Return eigenvalues (r,) and vectors (m, r) of K in the span of the leading directions, and the mean other one."""
+    def _directions(self, index: int) -> _Directions:
+        """Return the directions in the span of the leading ones of all rows."""
         kernel = self.kernels[index]
         count = len(kernel)
         every = torch.arange(len(self.used))[self.used][self.rows[index, :count]]
         start = self.shared.leading[every][:, :count]
         basis, _ = torch.linalg.qr(start)
-        values, turn = torch.linalg.eigh(basis.T @ (kernel @ basis))
-        values = values.clamp_min(0.0)
+        products = kernel @ basis
+        values, turn = torch.linalg.eigh(basis.T @ products)
+        used = values > _SMALLEST * values[-1].clamp_min(1e-30)
+        values, turn = values[used], turn[:, used]
         rest = (kernel.diagonal().sum() - values.sum()) / max(count - len(values), 1)
-        return values / count, basis @ turn, max(float(rest), 0.0) / count
+        return _Directions(
+            values / count, basis @ turn, products @ turn / values, max(float(rest), 0.0) / count
+        )
 
     def _renew(self, which: Tensor, number: int) -> None:
         super()._renew(which, number)
         for index in which.tolist() if number == 2 else ():  # the leading directions didn't suffice
             values, vectors = torch.linalg.eigh(self.kernels[index])
-            self.directions[index] = (values.clamp_min(0.0) / len(values), vectors, 0.0)
+            self.directions[index] = _Directions(values.clamp_min(0.0) / len(values), vectors, vectors, 0.0)
 
     def _select(self, mask: Tensor) -> None:
         super()._select(mask)
@@ -138,17 +162,22 @@ class RowBatch(FitBatch):
         return loss, gradient, preconditioned
 
     def _precondition(self, which: Tensor, slope: Tensor) -> Tensor:
-        """Return U (curve · K / m + penalty)⁻¹ with the leading directions of K, the others taken as alike."""
+        """Return U times the inverse curvature, exact in the directions, with the features elsewhere taken as alike.
+
+        On the gradient UΦ it acts as a symmetric positive matrix a I + Φᵀ V B Vᵀ Φ, so that U becomes a U + U K V B Vᵀ.
+        A function of approximate eigenvectors of K in place of it wouldn't be one, and might lead uphill.
+        """
         curvature = self.curvature.take(which)
         out = torch.zeros_like(slope)
         slope = curvature.to_directions(slope)
         for place, index in enumerate(which.tolist()):
-            values, vectors, rest = self.directions[index]
+            directions = self.directions[index]
             penalty, curve = float(self.penalty[index]), curvature.values[place][:, None]
-            alike = 1.0 / (curve * rest + penalty)
-            gain = 1.0 / (curve * values + penalty) - alike
-            rows = slope[place, :, : len(vectors)]
-            out[place, :, : len(vectors)] = torch.addmm(rows * alike, rows @ vectors * gain, vectors.T)
+            alike = 1.0 / (curve * directions.rest + penalty)
+            gain = 1.0 / (curve * directions.values + penalty) - alike
+            rows = slope[place, :, : len(directions.vectors)]
+            along = rows @ directions.products * gain
+            out[place, :, : len(rows[0])] = torch.addmm(rows * alike, along, directions.vectors.T)
         return curvature.to_columns(out)
 
     def _result(self, c_index: int) -> Scores:

@@ -196,8 +196,8 @@ class ServedModel:
         self, examples: Sequence[Example], requests: Sequence[Request], ask: EncodeAsk | None
     ) -> list[WorkChunk]:
         """Return the chunks of a request; views whose windows are the same share theirs."""
-        # A quarter of a forward, so that several requests share it.
-        limit = max(1, self._limits.batch_tokens // 4)
+        # Small against a forward, so that several requests fill it.
+        limit = max(1, self._limits.batch_tokens // 8)
         groups: dict[tuple[object, ...], list[int]] = {}
         for number, request in enumerate(requests):
             windows = (request.long, request.max_length, request.overlap, request.prompt, request.keep_end)
