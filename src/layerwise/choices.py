@@ -182,9 +182,9 @@ def read_export_format(value: Any) -> tuple[str, int | None]:
     Raises:
         RequestError: an unknown format, or a D that is no whole number of 1 or more.
     """
-    name, colon, digits = value.partition(":") if isinstance(value, str) else ("", "", "")
+    name, _, digits = value.partition(":") if isinstance(value, str) else ("", "", "")
     if name == "pca":
-        if not (digits.isascii() and digits.isdecimal() and 0 < int(digits[:10])):
+        if not (digits.isascii() and digits.isdecimal() and int(digits[:10]) > 0):
             raise RequestError(
                 f"{argument('to')} {value!r:.60} has no number of dimensions; give a whole number of 1 or more, such as pca:128"
             )

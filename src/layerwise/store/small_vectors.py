@@ -130,8 +130,9 @@ def _new_index(name: str, rows: SearchRows) -> VectorIndex:
     size, free = rows.states.rows * _INDEXES[name][1].bytes_per_row(rows.width), available()
     if free is not None and size > free:
         raise RequestError(
-            f"{argument('to', name)}: an index of {rows.states.rows:,} rows of {rows.width} numbers needs about {size / 1e9:.1f} GB "
-            f"of memory, and {free / 1e9:.1f} GB are available; use {argument('to', 'int8')} or {argument('to', 'binary')}"
+            f"{argument('to', name)}: an index of {rows.states.rows:,} rows of {rows.width} numbers needs about "
+            f"{size / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are available; use "
+            f"{argument('to', 'int8')} or {argument('to', 'binary')}"
         )
     return index
 
