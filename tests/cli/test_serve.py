@@ -151,6 +151,10 @@ REFUSED: list[tuple[list[str], str]] = [
     (["--queue-tokens", "0"], "--queue-tokens 0 is out of range"),
     (["--batch-tokens", "0"], "--batch-tokens 0 is out of range"),
     (["--head", "no-such.head"], "no-such.head"),
+    (
+        ["--transform", "no-such-file"],
+        "can't read no-such-file: No such file or directory; give the transform",
+    ),
 ]
 
 
@@ -165,6 +169,22 @@ def test_what_the_command_refuses(
     assert message.replace("is out of range", "") in line.replace("is out of range", "").replace(
         "is too small", ""
     )
+
+
+def test_a_transform_is_told_and_one_of_another_model_is_refused(
+    model: str, model_folder: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = lw.extract(["a text", "another"], tmp_path / "d.lw", model=model, device="cpu")
+    transform = lw.export(dataset, tmp_path / "small", to="binary", mix="2").path / "transform.safetensors"
+    other = str(model_folder("roberta"))
+    assert main(["serve", other, "--device", "cpu", "--transform", str(transform)]) == 2
+    assert capsys.readouterr().err.startswith("layerwise: --transform is of the model ")
+    with process(model, "--transform", str(transform)) as (started, address):
+        answer = httpx.post(f"{address}v1/embeddings", json={"input": "a text"}, timeout=SECONDS).json()
+        assert len(answer["data"][0]["embedding"]) == 4, "32 bits"
+        started.send_signal(signal.SIGTERM)
+        assert started.stderr is not None
+        assert "<Transform binary: 32 numbers of the mix 2 become 4 of uint8>" in started.stderr.read()
 
 
 def test_heads_of_other_models_are_refused(
