@@ -568,6 +568,7 @@ def test_every_long_verb_takes_progress_and_threads() -> None:
         "env",
         "load_encoder",
         "load_head",
+        "load_transform",
         "open_dataset",
     }  # or looked at above
     assert public == {*COMPUTES, *COPIES, *quick}, "a new verb?"
