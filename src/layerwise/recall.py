@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from layerwise.array_types import F32, I64
 
 NEAREST = 10
+_MOST = 4  # candidates for each of the nearest rows, of which all are sorted
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class NearestRows:
         similar = self._queries @ block.T
         inside = np.flatnonzero((self._numbers >= first) & (self._numbers < first + len(block)))
         similar[inside, self._numbers[inside] - first] = -np.inf
-        query, place = np.nonzero(similar > self._least(similar))
+        query, place = np.nonzero(self._candidates(similar))
         queries = np.concatenate([np.repeat(np.arange(len(similar)), self._k), query])
         rows = np.concatenate([self._rows.ravel(), place + first])
         similarity = np.concatenate([self._similarity.ravel(), similar[query, place]])
@@ -60,13 +62,13 @@ class NearestRows:
         chosen = order[starts[:, None] + np.arange(self._k)]
         self._rows, self._similarity = rows[chosen], similarity[chosen]
 
-    def _least(self, similar: F32) -> F32:
-        """Return for each query, (q, 1), a similarity that no row of the block is under that could be among the k nearest."""
-        worst = self._similarity[:, -1:]
-        if similar.shape[1] <= self._k:
-            return worst
-        of_block = np.partition(similar, -self._k, axis=1)[:, -self._k, None]
-        return np.maximum(worst, np.nextafter(of_block, np.float32(-np.inf)))
+    def _candidates(self, similar: F32) -> NDArray[np.bool_]:
+        """Return which rows of a block could be among the k nearest of each query, (q, n): few, but for ties."""
+        larger: NDArray[np.bool_] = similar > self._similarity[:, -1:]
+        if similar.shape[1] > self._k and larger.sum() > _MOST * self._k * len(similar):
+            of_block = np.partition(similar, -self._k, axis=1)[:, -self._k, None]
+            larger &= similar >= of_block
+        return larger
 
     @property
     def rows(self) -> I64:

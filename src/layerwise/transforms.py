@@ -126,7 +126,8 @@ class Transform:
 
     def _checked(self, vectors: Any) -> F32:
         try:
-            values = np.asarray(vectors, np.float32)
+            with np.errstate(over="ignore"):  # refused below
+                values = np.asarray(vectors, np.float32)
         except (TypeError, ValueError):
             raise RequestError(
                 f"vectors are {type(vectors).__name__}, not numbers; give an array (rows, {self.width})"

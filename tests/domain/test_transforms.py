@@ -31,7 +31,8 @@ def fitted(kind: str, rows: NDArray[np.float32], components: int | None = None, 
 def test_bits_are_the_signs_of_the_centred_numbers() -> None:
     rows = rows_of()
     codes = fitted("binary", rows)(rows)
-    assert (codes.dtype, codes.shape) == (np.uint8, (50, 2))
+    assert codes.dtype == np.uint8
+    assert codes.shape == (50, 2)
     signs = rows - rows.mean(axis=0, dtype=np.float64) > 0
     for code, of_row in zip(codes, signs, strict=True):
         text = "".join(f"{byte:08b}" for byte in code)
@@ -111,6 +112,7 @@ def test_the_fit_depends_on_no_blocks() -> None:
         (np.full((2, 11), np.nan), "row 0 has numbers that aren't finite; leave it out"),
         (["a text"], r"vectors are list, not numbers; give an array \(rows, 11\)"),
         (None, "vectors are"),
+        (np.full((1, 11), 1e300), "row 0 has numbers that aren't finite"),
     ],
 )
 def test_what_is_no_such_vector_is_refused(vectors: Any, says: str) -> None:

@@ -42,7 +42,8 @@ def states() -> Layered:
 
 def centred_units(rows: NDArray[Any], mean: NDArray[Any]) -> NDArray[np.float64]:
     difference = rows.astype(np.float64) - mean
-    return difference / np.linalg.norm(difference, axis=1, keepdims=True)
+    units: NDArray[np.float64] = difference / np.linalg.norm(difference, axis=1, keepdims=True)
+    return units
 
 
 def exact_neighbours(states: Layered, layer: str, mean: NDArray[Any]) -> NDArray[np.int64]:

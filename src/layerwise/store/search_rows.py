@@ -17,7 +17,10 @@ from layerwise.transform_fit import TransformFitter
 from layerwise.transforms import FittedRows, Transform
 
 QUERIES, SEED = 1000, 0  # of the measured recall
-_BLOCK_BYTES = 1 << 24  # of the vectors that are in memory at once
+_BLOCK_BYTES, _BLOCK_ROWS = (
+    1 << 24,
+    4096,
+)  # of the vectors that are in memory at once, and compared with all queries
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class SearchRows:
     def blocks(self, track: Tracker, name: str) -> Iterator[tuple[int, F32]]:
         """Yield the number of the first row of each block, and the block, (n, width)."""
         _, width, read = self.column
-        first, step = 0, max(1, _BLOCK_BYTES // (4 * width))
+        first, step = 0, max(1, min(_BLOCK_ROWS, _BLOCK_BYTES // (4 * width)))
         for part in parts(self.states, track, name):
             for rows in steps(part.rows, step):
                 yield first + rows.start, read(part, rows)
@@ -79,10 +82,10 @@ def search_rows(states: Layered, column: Column, split: str | None) -> SearchRow
             "the dataset has no rows, and small vectors are fitted on rows; give one with rows"
         )
     train = np.ones(states.rows, bool) if split is None else _training_rows(states, split)
-    candidates = np.flatnonzero(~train) if not train.all() else np.arange(states.rows)
-    rng = np.random.default_rng(SEED)
-    queries = rng.choice(candidates, min(QUERIES, len(candidates)), replace=False)
-    return SearchRows(states, column, train, np.sort(queries))
+    others = None if train.all() else np.flatnonzero(~train)
+    count = states.rows if others is None else len(others)
+    places = np.random.default_rng(SEED).choice(count, min(QUERIES, count), replace=False)
+    return SearchRows(states, column, train, np.sort(places if others is None else others[places]))
 
 
 def _training_rows(states: Layered, split: str) -> NDArray[np.bool_]:
