@@ -548,7 +548,11 @@ def test_export_small_vectors(token_set: Path, run: Run) -> None:
     got = run("export", "tokens", "--to", "binary", "--mix", "2", "--out", "bits")
     rows = lw.open_dataset("tokens").rows
     assert (got.code, got.err) == (0, "")
-    wrote, size, recall = got.out.splitlines()
+    wrote, size, recall, queries = got.out.splitlines()
+    assert (
+        queries
+        == "  for queries: bits/transform.safetensors (lw.load_transform, layerwise serve --transform)"
+    )
     assert wrote == "wrote bits"
     assert re.fullmatch(rf"  {rows} rows of \d+ bytes \(as float32: 128\)", size)
     assert re.fullmatch(

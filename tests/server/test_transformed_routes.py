@@ -182,6 +182,9 @@ def test_the_transform_is_told(served_small: tuple[Served, lw.Transform]) -> Non
     first, second = served.client.get("/v1/models").json()["data"]
     assert (first["transform"], first["mixes"]) == (told, [MIX])
     assert second["transform"] is None
+    assert f'<input id="mix" value="{MIX}"' in served.client.get("/").text, (
+        "the form tries what isn't refused"
+    )
     assert len(second["mixes"]) > 1
 
 

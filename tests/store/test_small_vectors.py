@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from layerwise._util.silence import silenced
 from layerwise.errors import OutputError, RequestError
-from layerwise.recall import Recall
+from layerwise.recall import NearestRows, Recall
 from layerwise.states import Layered
 from layerwise.store import search_rows, small_vectors, usearch_index
 from layerwise.store.reader import open_dataset
@@ -148,6 +148,15 @@ def test_faiss_opens_its_index(states: Layered, tmp_path: Path) -> None:
     assert recall(out).score > 0.99
 
 
+@pytest.mark.parametrize("to", ALL)
+def test_the_same_rows_give_the_same_bytes(states: Layered, tmp_path: Path, to: str) -> None:
+    outs = [export_small(states, to, tmp_path / name, mix="1").path for name in "ab"]
+    first, second = (
+        {path.name: path.read_bytes() for path in out.iterdir() if path.suffix != ".json"} for out in outs
+    )
+    assert first == second
+
+
 def test_usearch_opens_its_index(states: Layered, tmp_path: Path) -> None:
     out = export_small(states, "usearch", tmp_path / "x", mix="1")
     index = Index.restore(str(out.path / "vectors.usearch"))
@@ -179,6 +188,14 @@ def test_the_folder_holds_what_was_measured_and_the_tables(states: Layered, tmp_
     assert pq.read_table(out.path / "index.parquet").equals(states.index)
 
 
+def counting(add: Any, counts: list[int]) -> Any:
+    def counted(nearest: NearestRows, first: int, block: Any) -> None:
+        counts.append(len(block))
+        add(nearest, first, block)
+
+    return counted
+
+
 @pytest.mark.parametrize("to", ["binary", "int8", "pca:6"])
 def test_a_dataset_is_read_part_by_part_with_the_same_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str
@@ -194,7 +211,11 @@ def test_a_dataset_is_read_part_by_part_with_the_same_result(
     dataset = open_dataset(tmp_path / "d")
     monkeypatch.setattr(search_rows, "_BLOCK_BYTES", 4 * 8 * 7)  # blocks of 7 rows
     monkeypatch.setattr(search_rows, "QUERIES", 25)
+    compared: list[int] = []
+    monkeypatch.setattr(NearestRows, "add", counting(NearestRows.add, compared))
     parts = export_small(dataset, to, tmp_path / "parts", mix="1")
+    assert max(compared) == 7, "no more rows are in memory"
+    assert sum(compared) == 2 * 60, "each is compared with the queries once, whole and small"
     monkeypatch.setattr(search_rows, "_BLOCK_BYTES", 1 << 24)
     whole = export_small(states_of([values, values], {}), to, tmp_path / "whole", mix="1")
     assert recall(parts) == recall(whole)

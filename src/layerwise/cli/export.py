@@ -46,4 +46,8 @@ def run(args: argparse.Namespace) -> int:
         output.print_json(exported.to_json())
     else:
         output.print_lines(f"wrote {exported.path}", *(f"  {line}" for line in exported.small_lines()))
+        if exported.transform is not None:
+            output.print_lines(
+                f"  for queries: {exported.transform} (lw.load_transform, layerwise serve --transform)"
+            )
     return 0

@@ -8,6 +8,8 @@ from typing import Any
 from layerwise.recall import Recall
 from layerwise.results import Result, Table
 
+TRANSFORM = "transform.safetensors"
+
 
 @dataclass(frozen=True, slots=True)
 class SmallVectors:
@@ -64,6 +66,11 @@ class Export(Result):
     path: Path
     to: str
     small: SmallVectors | None = None
+
+    @property
+    def transform(self) -> Path | None:
+        """The file of the transform for queries; None for whole vectors."""
+        return None if self.small is None else self.path / TRANSFORM
 
     def __fspath__(self) -> str:
         return str(self.path)

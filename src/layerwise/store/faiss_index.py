@@ -46,7 +46,12 @@ class FaissIndex:
 
     def add(self, vectors: F32) -> None:
         """Add rows, (n, width); their numbers go on from 0."""
-        self._index.add(np.ascontiguousarray(vectors, np.float32))
+        before = self._faiss.omp_get_max_threads()
+        self._faiss.omp_set_num_threads(1)  # several give another graph each time
+        try:
+            self._index.add(np.ascontiguousarray(vectors, np.float32))
+        finally:
+            self._faiss.omp_set_num_threads(before)
 
     def search(self, queries: F32, k: int) -> I64:
         """Return the numbers of the rows nearest to each query, (queries, k), -1 where fewer are found."""

@@ -15,12 +15,12 @@ from layerwise._util.paths import local_path, reason
 from layerwise.choices import LEVELS, POOLS
 from layerwise.errors import RequestError
 from layerwise.store import disk
+from layerwise.store.export_result import TRANSFORM as NAME
 from layerwise.store.json_object import JsonObject, WrongEntryError
 from layerwise.store.layout import to_json
 from layerwise.store.records import Hash
 from layerwise.transforms import KINDS, FittedRows, Transform
 
-NAME = "transform.safetensors"
 FORMAT, VERSION = "layerwise-transform", 1
 _BYTES = 1 << 31  # of a file that is read: 23,000 components of as many dimensions
 _ENTRY = "layerwise"  # of the metadata

@@ -42,7 +42,8 @@ class UsearchIndex:
     def add(self, vectors: F32) -> None:
         """Add rows, (n, width); their keys go on from 0."""
         keys = np.arange(self._rows, self._rows + len(vectors), dtype=np.uint64)
-        self._index.add(keys, np.ascontiguousarray(vectors, np.float32))
+        # Several threads give another graph each time, and a bad one of the first rows, which don't see each other.
+        self._index.add(keys, np.ascontiguousarray(vectors, np.float32), threads=1)
         self._rows += len(vectors)
 
     def search(self, queries: F32, k: int) -> I64:
