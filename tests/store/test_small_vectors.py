@@ -15,9 +15,10 @@ from layerwise.errors import OutputError, RequestError
 from layerwise.recall import NearestRows, Recall
 from layerwise.states import Layered
 from layerwise.store import search_rows, small_vectors, usearch_index
+from layerwise.store.export_result import TRANSFORM
 from layerwise.store.reader import open_dataset
 from layerwise.store.small_vectors import export_small
-from layerwise.store.transform_file import NAME, load_transform, write_transform
+from layerwise.store.transform_file import load_transform, write_transform
 from layerwise.store.writer import DatasetWriter
 from planted import states_of
 from stored import describe, facts, make, settings_of, tables_of
@@ -75,7 +76,7 @@ def recall(out: Any) -> Recall:
 def test_faiss_searches_the_bits_with_transformed_queries(states: Layered, tmp_path: Path) -> None:
     out = export_small(states, "binary", tmp_path / "x", mix="1")
     bits = np.load(out.path / "vectors.npy")
-    transform = load_transform(out.path / NAME)
+    transform = load_transform(out.path / TRANSFORM)
     np.testing.assert_array_equal(transform(states.layer("1")), bits)
     index = faiss.IndexBinaryFlat(8 * bits.shape[1])
     index.add(bits)
@@ -106,7 +107,7 @@ def test_centred_bits_find_more_than_raw_ones(states: Layered, tmp_path: Path) -
 def test_int8_has_codes_and_scales(states: Layered, tmp_path: Path) -> None:
     out = export_small(states, "int8", tmp_path / "x", mix="mean(all)")
     codes, scales = np.load(out.path / "vectors.npy"), np.load(out.path / "scales.npy")
-    transform = load_transform(out.path / NAME)
+    transform = load_transform(out.path / TRANSFORM)
     values = states.mix("mean(all)")
     np.testing.assert_array_equal(transform(values), codes)
     np.testing.assert_allclose(codes * scales[:, None] + transform.mean, values, atol=scales.max() / 2 + 1e-5)
@@ -141,7 +142,7 @@ def test_faiss_opens_its_index(states: Layered, tmp_path: Path) -> None:
     out = export_small(states, "faiss", tmp_path / "x", mix="1")
     index = faiss.read_index(str(out.path / "vectors.faiss"))
     assert (index.ntotal, index.d, index.metric_type) == (ROWS, WIDTH, faiss.METRIC_INNER_PRODUCT)
-    queries = load_transform(out.path / NAME)(states.layer("1"))
+    queries = load_transform(out.path / TRANSFORM)(states.layer("1"))
     got = others(index.search(queries, 11)[1])
     exact = exact_neighbours(states, "1", states.layer("1").mean(axis=0, dtype=np.float64))
     assert recall(out).score == pytest.approx(share_found(exact, got), abs=1e-9)
@@ -162,7 +163,7 @@ def test_usearch_opens_its_index(states: Layered, tmp_path: Path) -> None:
     index = Index.restore(str(out.path / "vectors.usearch"))
     assert index is not None
     assert (len(index), index.ndim) == (ROWS, WIDTH)
-    queries = load_transform(out.path / NAME)(states.layer("1"))
+    queries = load_transform(out.path / TRANSFORM)(states.layer("1"))
     got = others(np.array(index.search(queries, 11).keys, np.int64))
     exact = exact_neighbours(states, "1", states.layer("1").mean(axis=0, dtype=np.float64))
     assert recall(out).score == pytest.approx(share_found(exact, got), abs=1e-9)
@@ -177,7 +178,7 @@ def test_the_folder_holds_what_was_measured_and_the_tables(states: Layered, tmp_
         "usearch": ["vectors.usearch"],
         "int8": ["scales.npy", "vectors.npy"],
     }
-    expected = ["export.json", "index.parquet", "texts.parquet", NAME, *vectors.get(to, ["vectors.npy"])]
+    expected = ["export.json", "index.parquet", "texts.parquet", TRANSFORM, *vectors.get(to, ["vectors.npy"])]
     assert sorted(path.name for path in out.path.iterdir()) == sorted(expected)
     content = json.loads((out.path / "export.json").read_text())
     got = out.to_json()
@@ -227,7 +228,7 @@ def test_a_dataset_is_read_part_by_part_with_the_same_result(
         assert np.abs(ours.astype(int) - theirs).max() <= 1
     else:
         np.testing.assert_array_equal(ours, theirs)
-    transform = load_transform(parts.path / NAME)
+    transform = load_transform(parts.path / TRANSFORM)
     assert transform.fitted.hashes == {"weights": "ab" * 32, "tokenizer": "cd" * 32, "config": "ef" * 32}
     assert transform.fitted.model == "tiny"
 
@@ -235,7 +236,7 @@ def test_a_dataset_is_read_part_by_part_with_the_same_result(
 def test_a_split_fits_on_training_rows_and_asks_with_the_others(states: Layered, tmp_path: Path) -> None:
     out = export_small(states, "pca:6", tmp_path / "x", mix="1", split="part")
     train = states.layer("1", rows=states.where(part="train"))
-    transform = load_transform(out.path / NAME)
+    transform = load_transform(out.path / TRANSFORM)
     np.testing.assert_allclose(transform.mean, train.mean(axis=0, dtype=np.float64), rtol=1e-6)
     assert (transform.fitted.rows, transform.fitted.split) == (160, "part")
     assert (recall(out).queries, recall(out).rows) == (80, ROWS)
@@ -354,7 +355,7 @@ def test_a_full_disk_is_noticed_where_usearch_does_not(tmp_path: Path) -> None:
 
 @pytest.fixture
 def transform_file(states: Layered, tmp_path: Path) -> Path:
-    return export_small(states, "pca:6", tmp_path / "x", mix="1", split="part").path / NAME
+    return export_small(states, "pca:6", tmp_path / "x", mix="1", split="part").path / TRANSFORM
 
 
 def test_a_transform_is_read_as_it_was_written(transform_file: Path, tmp_path: Path) -> None:
@@ -406,7 +407,7 @@ def test_a_damaged_transform_is_refused(transform_file: Path, old: bytes, new: b
 
 
 def test_what_is_no_file_of_a_transform_is_refused(transform_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=f"is a folder; give the file in it, .*{NAME}$"):
+    with pytest.raises(RequestError, match=f"is a folder; give the file in it, .*{TRANSFORM}$"):
         load_transform(transform_file.parent)
     with pytest.raises(RequestError, match="can't read .*nothing: No such file or directory; give the"):
         load_transform(tmp_path / "nothing")

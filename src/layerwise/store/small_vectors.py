@@ -23,13 +23,13 @@ from layerwise.mixes import Mix, parse_mix
 from layerwise.recall import NearestRows, Recall, recall_of
 from layerwise.states import Layered, LayerStates
 from layerwise.store import disk, faiss_index, usearch_index
-from layerwise.store.export_result import Export, SmallVectors
+from layerwise.store.export_result import TRANSFORM, Export, SmallVectors
 from layerwise.store.export_rows import mix_column, write_tables
 from layerwise.store.layout import to_json
 from layerwise.store.reader import LayerDataset
 from layerwise.store.result_provenance import provenance_of
 from layerwise.store.search_rows import SearchRows, search_rows
-from layerwise.store.transform_file import NAME, write_transform
+from layerwise.store.transform_file import write_transform
 from layerwise.transform_fit import TransformFitter
 from layerwise.transforms import FittedRows, Transform, unit_rows
 
@@ -94,7 +94,7 @@ def export_small(
     with disk.new(target) as part:
         part.mkdir()
         transform, queries, variance = rows.fit(fitter, _fitted_rows(rows, mix, split), fitting)
-        write_transform(transform, part / NAME)
+        write_transform(transform, part / TRANSFORM)
         if index is None:
             recall = _write_vectors(rows, transform, queries, part, writing)
         else:

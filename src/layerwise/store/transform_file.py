@@ -15,7 +15,7 @@ from layerwise._util.paths import local_path, reason
 from layerwise.choices import LEVELS, POOLS
 from layerwise.errors import RequestError
 from layerwise.store import disk
-from layerwise.store.export_result import TRANSFORM as NAME
+from layerwise.store.export_result import TRANSFORM
 from layerwise.store.json_object import JsonObject, WrongEntryError
 from layerwise.store.layout import to_json
 from layerwise.store.records import Hash
@@ -97,24 +97,26 @@ def load_transform(path: str | Path) -> Transform:
     """
     file = local_path(path)
     if file.is_dir():
-        raise RequestError(f"{file} is a folder; give the file in it, {file / NAME}")
+        raise RequestError(f"{file} is a folder; give the file in it, {file / TRANSFORM}")
     try:
         data = read_bytes(file, _BYTES)
         tensors = load(data)
         metadata = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
         description = _description(parse_json(metadata[_ENTRY]) if _ENTRY in metadata else {}, file)
     except OSError as error:
-        raise RequestError(f"can't read {file}: {reason(error)}; give the {NAME} that export wrote") from None
+        raise RequestError(
+            f"can't read {file}: {reason(error)}; give the {TRANSFORM} that export wrote"
+        ) from None
     except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise RequestError(
-            f"{file} is no transform: {reason(error)}; give the {NAME} that export wrote"
+            f"{file} is no transform: {reason(error)}; give the {TRANSFORM} that export wrote"
         ) from None
     return _transform(tensors, description, file)
 
 
 def _description(value: Any, file: Path) -> TransformEntry:
     if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise RequestError(f"{file} doesn't describe a transform; give the {NAME} that export wrote")
+        raise RequestError(f"{file} doesn't describe a transform; give the {TRANSFORM} that export wrote")
     version = value.get("version")
     if type(version) is int and version > VERSION:
         raise RequestError(
