@@ -54,6 +54,7 @@ results: $(VENV)/.dev  ## write the tables of docs/results.md and docs/privacy.m
 	$(BIN)/python benchmarks/pairs.py
 	$(BIN)/python benchmarks/privacy.py
 	$(BIN)/python benchmarks/languages.py
+	$(BIN)/python benchmarks/small_vectors.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -60,13 +60,14 @@ def serving(
     encoders: Sequence[Any],
     heads: Sequence[Any] = (),
     *,
+    transform: Any = None,
     limits: Limits | None = None,
     bounds: Bounds | None = None,
     **options: Any,
 ) -> Iterator[Served]:
     """Serve models and heads until the end of the block."""
     metrics = Metrics()
-    service = Service(encoders, heads, limits=limits, watcher=metrics)
+    service = Service(encoders, heads, transform=transform, limits=limits, watcher=metrics)
     options = {"host": "127.0.0.1", "port": 0, **options}
     http = HttpServer(service, metrics, bounds=bounds, **options)
     thread = threading.Thread(target=http.run, name="server")

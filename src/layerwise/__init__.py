@@ -59,6 +59,9 @@ if TYPE_CHECKING:
     from layerwise.results import Facts
     from layerwise.states import LayerStates
     from layerwise.store import LayerDataset, open_dataset
+    from layerwise.store.export_result import Export
+    from layerwise.store.transform_file import load_transform
+    from layerwise.transforms import Transform
 
 __version__ = "0.1.0"
 # The module of each name, imported when the name is first used: `import layerwise` stays light.
@@ -75,12 +78,14 @@ _MODULES = {
     "Analysis": "geometry.analysis",
     "Benchmark": "extraction.speed",
     "Evaluation": "heads.evaluation",
+    "Export": "store.export_result",
     "Facts": "results",
     "NotebookPage": "page.backend",
     "Overview": "encode.overview",
     "Predictions": "heads.predictions",
     "ProbeResult": "probing.results",
     "Repair": "extraction.repair",
+    "Transform": "transforms",
     "Verification": "extraction.verify",
     "Encoder": "encode.encoder",
     "load_encoder": "encode.load",
@@ -100,6 +105,7 @@ _MODULES = {
     "pool": "api.pool",
     "predict": "api.predict",
     "load_head": "heads.predict",
+    "load_transform": "store.transform_file",
     "probe": "api.probe",
     "report": "api.report",
     "train": "api.train",
@@ -119,6 +125,7 @@ __all__ = [
     "DatasetError",
     "Encoder",
     "Evaluation",
+    "Export",
     "Facts",
     "Head",
     "HeadError",
@@ -137,6 +144,7 @@ __all__ = [
     "Repair",
     "RequestError",
     "SourceError",
+    "Transform",
     "Verification",
     "align",
     "analyze",
@@ -150,6 +158,7 @@ __all__ = [
     "info",
     "load_encoder",
     "load_head",
+    "load_transform",
     "merge",
     "open_dataset",
     "plots",

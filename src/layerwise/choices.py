@@ -20,6 +20,7 @@ LANGS = ("en", "zh")
 PAIR_ENCODINGS = ("separate", "joint")
 ALIGNMENT_METHODS = ("argmax", "itermax", "match", "softmax")
 ALIGNMENT_FORMATS = ("jsonl", "pharaoh")
+EXPORT_FORMATS = ("parquet", "npy", "binary", "int8", "pca:D", "faiss", "usearch")
 WORD_SPLITS = ("chars",)
 FORMATS = ("auto", "txt", "docs", "jsonl", "json", "csv", "tsv", "parquet", "arrow", "hf", "conll", "fasta")
 # The metrics by which `probe` can compare; which of them a task has is `labels.metrics.choices`.
@@ -173,6 +174,23 @@ def _tokens(value: Any) -> int | None:
         return None
     number = operator.index(value)
     return number if number >= 0 else None
+
+
+def read_export_format(value: Any) -> tuple[str, int | None]:
+    """Return the name of a format of `export`, and for `pca:D` the number D.
+
+    Raises:
+        RequestError: an unknown format, or a D that is no whole number of 1 or more.
+    """
+    name, _, digits = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if name == "pca":
+        if not (digits.isascii() and digits.isdecimal() and int(digits[:10]) > 0):
+            raise RequestError(
+                f"{argument('to')} {value!r:.60} has no number of dimensions; give a whole number of 1 or more, such as pca:128"
+            )
+        return "pca", int(digits[:10])
+    one_of("to", value, EXPORT_FORMATS)
+    return name, None
 
 
 def shown_context(context: Sequence[Any]) -> str:

@@ -21,6 +21,10 @@ class FittedMix(Protocol):
         """The layers that are mixed."""
 
     @property
+    def mix_string(self) -> str:
+        """The mix string of the mix, without what was fitted."""
+
+    @property
     def width(self) -> int:
         """The number of dimensions of a vector."""
 

@@ -18,6 +18,7 @@ from layerwise.choices import (
     ALIGNMENT_METHODS,
     CLASS_WEIGHTS,
     DTYPES,
+    EXPORT_FORMATS,
     FORMATS,
     HEAD_TYPES,
     LANGS,
@@ -276,7 +277,12 @@ class PoolOptions(RowOptions):
 class ExportOptions:
     """What is exported, and in which format."""
 
-    to: str = option("parquet", "format of the export", choices=("parquet", "npy"))
+    to: str = option(
+        "parquet",
+        "format of the export; whole vectors: parquet, npy; small ones for search, with the transform for queries: binary, "
+        "int8, pca:D (D dimensions), or an index of faiss or usearch",
+        choices=EXPORT_FORMATS,
+    )
     layers: LayerSpec = option("all", _LAYERS, metavar="LAYERS")
     mix: str | None = option(
         None,
@@ -287,6 +293,12 @@ class ExportOptions:
         None, "for --mix HEAD with several tasks: name of the task whose mix is exported", metavar="NAME"
     )
     hidden: bool = option(False, "for --mix HEAD with a hidden layer: export the output of this layer")
+    split: str | None = option(
+        None,
+        "for small vectors: column with the values train, dev and test; the mean and the components are those of the training "
+        "rows, and recall is measured with the others",
+        metavar="COL",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -418,6 +430,13 @@ class ServeOptions(BatchOptions, LoadOptions, _Checked):
     """What is served, and how long requests wait."""
 
     heads: Sequence[Any] = option((), "heads of these models to serve", metavar="HEAD", kind="several")
+    transform: Any = option(
+        None,
+        "transform that export wrote beside small vectors; it is applied to every mix of its model that is asked for, and "
+        "other mixes are refused",
+        metavar="FILE",
+        kind="path",
+    )
     queue_tokens: int | None = option(
         None,
         "largest number of tokens in the queue of a model; further requests get 429 (default: as many as the model computes "

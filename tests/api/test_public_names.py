@@ -16,6 +16,7 @@ NAMES = [
         "DatasetError",
         "Encoder",
         "Evaluation",
+        "Export",
         "Facts",
         "Head",
         "HeadError",
@@ -25,6 +26,7 @@ NAMES = [
     *(
         "RequestError",
         "SourceError",
+        "Transform",
         "Verification",
         "align",
         "analyze",
@@ -33,7 +35,18 @@ NAMES = [
         "evaluate",
         "explore",
     ),
-    *("export", "extract", "finish", "info", "load_encoder", "load_head", "merge", "open_dataset", "plots"),
+    *(
+        "export",
+        "extract",
+        "finish",
+        "info",
+        "load_encoder",
+        "load_head",
+        "load_transform",
+        "merge",
+        "open_dataset",
+        "plots",
+    ),
     *("pool", "predict", "probe", "repair", "report", "show", "train", "verify"),
 ]
 VERBS = [

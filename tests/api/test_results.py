@@ -20,6 +20,7 @@ CLASSES = [
         lw.Analysis,
         lw.Benchmark,
         lw.Evaluation,
+        lw.Export,
         lw.Facts,
         lw.Overview,
         lw.ProbeResult,
@@ -46,6 +47,8 @@ def results(encoder_of: Callable[[str], Any], tmp_path_factory: pytest.TempPathF
         "verification": lw.verify(dataset, sample=2, device="cpu"),
         "unread": lw.verify(dataset, sample=0),
         "repair": lw.repair(dataset, device="cpu"),
+        "export": lw.export(dataset, place / "npy", to="npy"),
+        "small": lw.export(dataset, place / "small", to="pca:3", mix="2"),
         "dataset": lw.info(dataset),
         "head": lw.info(place / "y.head"),
         "environment": lw.env(),
@@ -121,6 +124,9 @@ def test_results_become_data_frames(results: Mapping[str, Any]) -> None:
     assert frames["verification"].columns.tolist() == ["layer", "max_abs", "max_rel", "cosine"]
     assert len(frames["unread"]) == len(frames["repair"]) == 0
     assert frames["repair"].columns.tolist() == ["shard", "changed"]
+    assert frames["export"]["name"].tolist() == ["out"]
+    small = dict(zip(frames["small"]["name"], frames["small"]["value"], strict=True))
+    assert (small["to"], small["numbers"], small["recall_rows"]) == ("pca:3", 3, 24)
     assert frames["evaluation"].columns.tolist() == [
         *("name", "task", "label", "rows", "metric", "score", "low", "high")
     ]

@@ -20,7 +20,7 @@ class Thing:
 
 NO_PATHS: list[Any] = [None, 3, 1.5, [], {}, Thing(), np.array([1, 2]), b"x", "a\0b"]
 VERBS_OF_A_DATASET: list[Callable[..., Any]] = [
-    *(lw.open_dataset, lw.load_head, lw.info, lw.finish, lw.verify, lw.repair),
+    *(lw.open_dataset, lw.load_head, lw.load_transform, lw.info, lw.finish, lw.verify, lw.repair),
     lambda value: lw.pool(value, "out"),
     lambda value: lw.export(value, "out"),
     lambda value: lw.report(value, "out"),

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -543,10 +544,51 @@ def test_export_a_mix(token_set: Path, run: Run) -> None:
     assert np.array_equal(vectors, lw.open_dataset("tokens").mix("mean(-2:)"))
 
 
+def test_export_small_vectors(token_set: Path, run: Run) -> None:
+    got = run("export", "tokens", "--to", "binary", "--mix", "2", "--out", "bits")
+    rows = lw.open_dataset("tokens").rows
+    assert (got.code, got.err) == (0, "")
+    wrote, size, recall, queries = got.out.splitlines()
+    assert (
+        queries
+        == "  for queries: bits/transform.safetensors (lw.load_transform, layerwise serve --transform)"
+    )
+    assert wrote == "wrote bits"
+    assert re.fullmatch(rf"  {rows} rows of \d+ bytes \(as float32: 128\)", size)
+    assert re.fullmatch(
+        rf"  recall@10 [01]\.\d{{4}} against exact search; {rows} queries, {rows} rows", recall
+    )
+    content = run("export", "tokens", "--to", "pca:4", "--layers", "-1", "--out", "pca", "--json").json
+    assert (content["out"], content["to"], content["mix"], content["numbers"]) == ("pca", "pca:4", "3", 4)
+    assert 0 <= content["recall"]["score"] <= 1
+    assert content["recall"] == json.loads(Path("pca/export.json").read_text())["recall"]
+    transform = lw.load_transform("pca/transform.safetensors")
+    vectors = transform(lw.open_dataset("tokens").layer("3"))
+    np.testing.assert_allclose(vectors, np.load("pca/vectors.npy"), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
         (["--to", "csv"], "--to 'csv' doesn't exist; choose one of parquet, npy"),
+        (
+            ["--to", "binary"],
+            "--to binary writes one layer or mix, and --layers all are 4; give --mix 3 or another mix",
+        ),
+        (
+            ["--to", "pca:0", "--mix", "1"],
+            "--to 'pca:0' has no number of dimensions; give a whole number of 1 or more",
+        ),
+        (["--to", "pca:99", "--mix", "1"], "--to pca:99 asks for 99 dimensions, and the vectors have 32"),
+        (
+            ["--to", "int8", "--mix", "1", "--split", "x"],
+            "--split x: there is no such column; there are doc, ",
+        ),
+        (
+            ["--to", "npy", "--split", "x"],
+            "--split x is for small vectors, and --to npy fits nothing; leave it out",
+        ),
+        (["--to", "int8", "--mix", "1", "--out", "reviews.csv"], "reviews.csv already exists"),
         (["--layers", "4"], "layer 4 doesn't exist; there are emb, 1, 2, 3"),
         (["--mix", "median(all)"], "no mix is called 'median'"),
         (["--mix", "learned(all)"], "fitted with a head"),

@@ -19,6 +19,7 @@ import pytest
 
 import layerwise as lw
 from layerwise.cli.main import main
+from layerwise.server.run import HttpServer
 from waiting import SECONDS, until
 
 
@@ -151,6 +152,10 @@ REFUSED: list[tuple[list[str], str]] = [
     (["--queue-tokens", "0"], "--queue-tokens 0 is out of range"),
     (["--batch-tokens", "0"], "--batch-tokens 0 is out of range"),
     (["--head", "no-such.head"], "no-such.head"),
+    (
+        ["--transform", "no-such-file"],
+        "can't read no-such-file: No such file or directory; give the transform",
+    ),
 ]
 
 
@@ -165,6 +170,31 @@ def test_what_the_command_refuses(
     assert message.replace("is out of range", "") in line.replace("is out of range", "").replace(
         "is too small", ""
     )
+
+
+def test_a_transform_is_told_and_one_of_another_model_is_refused(
+    model: str,
+    model_folder: Callable[[str], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset = lw.extract(["a text", "another"], tmp_path / "d.lw", model=model, device="cpu")
+    exported = lw.export(dataset, tmp_path / "small", to="binary", mix="2")
+    transform, other = str(exported.path / "transform.safetensors"), str(model_folder("roberta"))
+    capsys.readouterr()
+    assert main(["serve", other, "--device", "cpu", "--transform", transform]) == 2
+    assert capsys.readouterr().err.startswith("layerwise: --transform is of the model ")
+    run = HttpServer.run
+
+    def stopped_soon(server: HttpServer) -> None:
+        threading.Timer(0.3, server.stop).start()
+        run(server)
+
+    monkeypatch.setattr(HttpServer, "run", stopped_soon)
+    assert main(["serve", model, "--device", "cpu", "--port", "0", "--transform", transform]) == 0
+    note = f"mixes of {Path(model).name} go through <Transform binary: 32 numbers of the mix 2 become 4 of uint8>"
+    assert note in capsys.readouterr().err
 
 
 def test_heads_of_other_models_are_refused(

@@ -466,6 +466,7 @@ def calls(
         "finish": lambda **o: lw.finish(tmp_path / "shared.lw", **o),
         "export": lambda **o: lw.export(texts, out, to="npy", **o),
         "export parquet": lambda **o: lw.export(texts, out, **o),
+        "export small": lambda **o: lw.export(texts, out, to="binary", mix="1", **o),
         "predict": lambda **o: lw.predict(head, source, **o),
         "head predict": lambda **o: head.predict(words, **o),
         "predict source": lambda **o: list(predict_source(head, corpus, **o)),
@@ -479,7 +480,8 @@ def calls(
 
 NAMES = (
     *("extract", "probe", "train", "train two", "analyze", "report", "explore", "served", "pool", "merge"),
-    *("verify", "repair", "finish", "export", "export parquet", "predict", "head predict", "predict source"),
+    *("verify", "repair", "finish", "export", "export parquet", "export small", "predict", "head predict"),
+    "predict source",
     *("evaluate", "evaluate rows", "bench"),
 )
 
@@ -566,6 +568,7 @@ def test_every_long_verb_takes_progress_and_threads() -> None:
         "env",
         "load_encoder",
         "load_head",
+        "load_transform",
         "open_dataset",
     }  # or looked at above
     assert public == {*COMPUTES, *COPIES, *quick}, "a new verb?"

@@ -15,6 +15,7 @@ import pytest
 
 import layerwise as lw
 from conftest import CORPUS
+from layerwise._util.silence import silenced
 from layerwise.cli.main import main
 from serving_client import serving
 from warm import Python
@@ -173,6 +174,32 @@ def test_the_code_of_the_alignment_page_works() -> None:
     scope: dict[str, Any] = {}
     exec(checked, scope)
     assert 0 <= scope["alignment"]["argmax"]["6"].aer < 0.5
+
+
+def test_the_commands_and_the_code_of_the_export_page_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (ROOT / "docs/export.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    (commands,) = blocks(text, "sh")
+    for command in commands.splitlines():
+        assert main(shlex.split(command)[1:]) == 0, capsys.readouterr().err
+    scope: dict[str, Any] = {}
+    bits, index = blocks(text, "python")
+    exec(bits, scope)
+    with silenced():  # types of SWIG
+        exec(index, scope)
+    rows = lw.open_dataset("reviews.lw").rows
+    assert len(scope["nearest"]) == scope["rows"].shape[1] == 10
+    assert len(set(scope["nearest"]) & set(scope["rows"][0])) >= 5, "bits and the index find the same reviews"
+    assert 0 <= scope["rows"].min() <= scope["rows"].max() < rows
+    facts = json.loads(Path("reviews-pca/export.json").read_text())
+    for name in (*facts, *facts["recall"]):
+        assert f"`{name}`" in text, f"docs/export.md doesn't say what {name} is"
+    files = {path.name for folder in ("bits", "pca", "index") for path in Path(f"reviews-{folder}").iterdir()}
+    for name in files:
+        assert f"`{name}`" in text, f"docs/export.md doesn't say what {name} is"
 
 
 def test_the_code_of_the_serve_page_works(minilm: Any) -> None:

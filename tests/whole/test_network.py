@@ -125,7 +125,10 @@ def commands(
         ],
         "report": [["report", d, "--out", str(at / "page.html")]],
         "explore": [["explore", d]],
-        "export": [["export", d, "--to", "npy", "--out", str(at / "x.npy"), "--layers", "2"]],
+        "export": [
+            ["export", d, "--to", "npy", "--out", str(at / "x.npy"), "--layers", "2"],
+            *(["export", d, "--to", to, "--out", str(at / to), "--mix", "2"] for to in ("faiss", "usearch")),
+        ],
         "align": [["align", str(at / "lines.txt"), "--model", model, "--out", str(at / "links.jsonl")]],
         "serve": [["serve", model, "--port", "0"]],
         "bench": [

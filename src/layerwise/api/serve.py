@@ -17,12 +17,15 @@ from layerwise.heads.storage import read_head
 from layerwise.serving.limits import limits_of
 from layerwise.serving.scheduler import Watcher
 from layerwise.serving.service import Service
+from layerwise.store.transform_file import load_transform
+from layerwise.transforms import Transform
 
 
 def serve(
     models: Sequence[str | Path] = (),
     *,
     heads: Sequence[str | Path | HeadData] = (),
+    transform: str | Path | Transform | None = None,
     revision: str | None = None,
     device: str | None = None,
     allow_pickle: bool = False,
@@ -41,6 +44,8 @@ def serve(
     Args:
         models: the models; by default those of the heads, and without heads `minilm`.
         heads: heads of these models, as folders or loaded ones.
+        transform: a transform that `export` wrote beside small vectors, or its file; it is applied to every mix of its model
+            that is asked for, and other mixes of this model are refused.
         revision, device, allow_pickle, trust_remote_code, adapter: see `load_encoder`; `revision` and `adapter` are of one
             model.
         batch_tokens: the maximum number of tokens of a forward; by default depends on the device.
@@ -50,7 +55,7 @@ def serve(
         watcher: is told of each forward, for metrics.
 
     Raises:
-        LayerwiseError: a model or head that can't be loaded, or that doesn't belong to the others.
+        LayerwiseError: a model, head or transform that can't be loaded, or that doesn't belong to the others.
     """
     choose(threads)
     for name, value in (("revision", revision), ("adapter", adapter)):
@@ -65,6 +70,7 @@ def serve(
         "allow_pickle": allow_pickle,
         "trust_remote_code": trust_remote_code,
     }
+    of_mix = transform if isinstance(transform, Transform | None) else load_transform(transform)
     loaded = [head if isinstance(head, HeadData) else read_head(head) for head in heads]
     with computing(threads):
         if models or not loaded:
@@ -73,4 +79,4 @@ def serve(
             firsts = {(head.model["weights"], head.rows["precision"]): head for head in reversed(loaded)}
             encoders = [load_model(head, **loading) for head in reversed(firsts.values())]
     limits = limits_of(encoders[0], batch_tokens, queue_tokens, max_wait_ms)
-    return Service(encoders, loaded, limits=limits, threads=threads, watcher=watcher)
+    return Service(encoders, loaded, transform=of_mix, limits=limits, threads=threads, watcher=watcher)

@@ -19,6 +19,7 @@ HELP = "answer requests for layers, mixes and heads over HTTP"
 EXAMPLES = """\
   layerwise serve minilm
   layerwise serve minilm --head sentiment.head topic.head --port 8123
+  layerwise serve minilm --transform reviews-bits/transform.safetensors
   LAYERWISE_API_KEY=… layerwise serve minilm --host 0.0.0.0
   curl -s localhost:8000/v1/embeddings -d '{"model": "minilm@mean(-4:)", "input": "Hello, world!"}'
 """
@@ -80,7 +81,12 @@ def run(args: argparse.Namespace) -> int:
     output.print_lines(http.url)
     output.flush()
     served = [*service.models, *(f"/predict/{name}" for name in service.heads)]
-    output.print_note(f"serving {', '.join(served)}; Ctrl-C stops the server")
+    transforms = [
+        f"; mixes of {model.name} go through {model.transform!r}"
+        for model in service.models.values()
+        if model.transform
+    ]
+    output.print_note(f"serving {', '.join(served)}{''.join(transforms)}; Ctrl-C stops the server")
     with as_flags(False):  # errors that clients read name fields
         http.run()
     return 0

@@ -38,6 +38,11 @@ class HeadMix:
         return self.task.mix.layers
 
     @property
+    def mix_string(self) -> str:
+        """The mix string of the task."""
+        return str(self.task.mix)
+
+    @property
     def rows_per_vector(self) -> int:
         """The number of rows that make one vector: 2 for pairs of texts."""
         return 1 if self.head.pairs is None else 2

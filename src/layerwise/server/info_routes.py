@@ -31,6 +31,9 @@ def page(service: Service, call: HttpRequest) -> Reply:
     text = (resources.files("layerwise.server") / "page.html").read_text(encoding="utf-8")
     options = {name: list(model.encoder.layers) for name, model in service.models.items()}
     heads = "".join(f"<li><code>POST /predict/{html.escape(name)}</code></li>" for name in service.heads)
+    if service.first.transform is not None:
+        mix = html.escape(service.first.transform.fitted.mix)
+        text = text.replace('id="mix" value="-1"', f'id="mix" value="{mix}"')
     # In a script a `<` could end it.
     models = json.dumps(options).replace("<", "\\u003c")
     text = text.replace("MODELS", models).replace("<!-- heads -->", heads)

@@ -125,7 +125,8 @@ def _described(model: ServedModel) -> dict[str, Any]:
         "width": encoder.width,
         "max_length": encoder.max_length,
         "pool": encoder.default_pool,
-        "mixes": list(_MIXES),
+        "mixes": list(_MIXES) if model.transform is None else [model.transform.fitted.mix],
+        "transform": None if model.transform is None else model.transform.describe(),
         "heads": [
             {
                 "name": name,

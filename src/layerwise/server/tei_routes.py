@@ -39,13 +39,29 @@ _SINGLE = "inputs needs a string, a pair of strings, or a list of lists of one o
 
 
 def plan_embed(service: Service, call: HttpRequest) -> Planned:
-    """Admit a request for the vectors of texts, of unit length unless `normalize` is false."""
+    """Admit a request for the vectors of texts, of unit length unless `normalize` is false or a transform makes them."""
     fields = Fields(call.body, _EMBED)
     texts, is_batch = _inputs(fields)
     model = service.first
     dimensions = checked_dimensions(model, fields)
-    write = partial(_embedded, fields.flag("normalize", default=True), dimensions)
+    write = partial(_embedded, _normalizes(model, fields), dimensions)
     return Planned(model.mix(texts, _ask(fields)), write, is_batch)
+
+
+def _normalizes(model: ServedModel, fields: Fields) -> bool:
+    """Return whether vectors get unit length: by default those without a transform, and never those with one.
+
+    Raises:
+        FieldError: it is asked for, and a transform makes the vectors.
+    """
+    if model.transform is None:
+        return fields.flag("normalize", default=True)
+    if fields.flag("normalize"):
+        raise FieldError(
+            f"normalize doesn't go with the transform of this server ({model.transform.kind}); leave it out",
+            "normalize",
+        )
+    return False
 
 
 def plan_embed_all(service: Service, call: HttpRequest) -> Planned:
@@ -91,6 +107,7 @@ def info(service: Service, call: HttpRequest) -> Reply:
             "max_client_batch_size": limits.texts,
             "auto_truncate": False,
             "version": __version__,
+            "transform": None if model.transform is None else model.transform.describe(),
             "models": list(service.models),
             "heads": list(service.heads),
         }

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from layerwise.array_types import F32
 from layerwise.layers import LayerSpec
 from layerwise.serving.work import Work
 from layerwise.states import LayerStates
+from layerwise.transforms import Codes
 
 T = TypeVar("T")
 Spans = Sequence[Sequence[tuple[int, int]]]
@@ -49,9 +49,9 @@ class Usage:
 
 @dataclass(frozen=True)
 class Vectors:
-    """The vectors of a mix, float32 (rows, width); `states` describe the rows."""
+    """The vectors of a mix, (rows, width), float32 or what a transform makes of it; `states` describe the rows."""
 
-    values: F32
+    values: Codes
     states: LayerStates
     usage: Usage
     notes: Sequence[str] = ()

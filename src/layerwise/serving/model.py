@@ -22,8 +22,10 @@ from layerwise.serving.limits import Limits
 from layerwise.serving.refusals import TooLarge
 from layerwise.serving.scheduler import Scheduler
 from layerwise.serving.tokens import Token, tokens_in
+from layerwise.serving.transformed import check_fits, completed
 from layerwise.serving.work import Work, WorkChunk
 from layerwise.states import LayerStates
+from layerwise.transforms import Transform
 from layerwise.wording import Message
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class ServedModel:
     Attributes:
         name: what requests call it.
         encoder, heads: the model, and its heads by name.
+        transform: is applied to every mix that is asked for; None where there is none.
     """
 
     def __init__(
@@ -48,13 +51,17 @@ class ServedModel:
         heads: Mapping[str, HeadData],
         limits: Limits,
         room: AnswerRoom,
+        transform: Transform | None = None,
     ) -> None:
+        self.transform = transform
         self.name, self.encoder, self.heads = name, scheduler.encoder, heads
         self.scheduler, self._limits, self._room = scheduler, limits, room
 
     @property
     def dimensions(self) -> tuple[int, ...]:
-        """The lengths of vectors that the model was trained for: its width, and that of its recipe, if that has one."""
+        """The lengths of vectors that can be asked for: the model's width, and that of its recipe; with a transform its own."""
+        if self.transform is not None:
+            return (self.transform.numbers,)
         steps = [step for step in self.encoder.checkpoint.not_applied if step.startswith("truncate_dim ")]
         digits = ["".join(filter(str.isdecimal, step)) for step in steps]
         return (self.encoder.width, *(int(number) for number in digits if number))
@@ -71,11 +78,17 @@ class ServedModel:
         return self._admit(self._examples(texts), [request], _layer_vectors, ask)
 
     def mix(self, texts: Sequence[str], ask: EncodeAsk) -> Ticket[Vectors]:
-        """Admit a request for the vectors of a mix, by default the last layer; errors as of `encode`."""
+        """Admit a request for the vectors of a mix, by default the last layer; errors as of `encode`.
+
+        With a transform, its mix is the default, and others are refused.
+        """
+        ask = ask if self.transform is None else completed(self.transform, ask)
         mix = parse_mix("-1" if ask.mix is None else ask.mix, self.encoder.blocks)
         refuse_learned(mix, "serve the head")
         request = self._request(replace(ask, layers=mix.layers))
-        return self._admit(self._examples(texts), [request], partial(_mixed, mix), ask)
+        if self.transform is not None:
+            check_fits(self.transform, mix, request)
+        return self._admit(self._examples(texts), [request], partial(_mixed, mix, self.transform), ask)
 
     def predict(self, names: Sequence[str], texts: Sequence[Any], ask: EncodeAsk) -> Ticket[HeadAnswers]:
         """Admit a request for the answers of heads; of several, each answer is under the name of its head.
@@ -215,11 +228,11 @@ def _layer_vectors(states: Sequence[LayerStates]) -> LayerVectors:
     return LayerVectors(states[0].checked(), usage_of(states[0]))
 
 
-def _mixed(mix: Mix, states: Sequence[LayerStates]) -> Vectors:
+def _mixed(mix: Mix, transform: Transform | None, states: Sequence[LayerStates]) -> Vectors:
     rows = states[0]
     notes = [Message("note.serve.norm", mix=str(mix), n=rows.rows)] if mix.norm else []
     values = rows.mix(mix, stats=rows.mix_stats(mix) if mix.norm else None)
-    return Vectors(values, rows, usage_of(rows), notes)
+    return Vectors(values if transform is None else transform(values), rows, usage_of(rows), notes)
 
 
 def _predicted(

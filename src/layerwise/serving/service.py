@@ -15,6 +15,8 @@ from layerwise.serving.limits import Limits, limits_of
 from layerwise.serving.model import ServedModel
 from layerwise.serving.refusals import NotServed, Overloaded, Unavailable
 from layerwise.serving.scheduler import Scheduler, Watcher
+from layerwise.serving.transformed import model_of
+from layerwise.transforms import Transform
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -43,6 +45,7 @@ class Service:
         encoders: Sequence[Encoder],
         heads: Sequence[HeadData] = (),
         *,
+        transform: Transform | None = None,
         limits: Limits | None = None,
         threads: int | None = None,
         watcher: Watcher | None = None,
@@ -52,12 +55,14 @@ class Service:
         Args:
             encoders: the models, at least one.
             heads: heads of these models.
+            transform: is applied to every mix of its model.
             limits: the bounds of requests.
             threads: the number of threads to compute with; models take turns.
             watcher: is told of each forward.
 
         Raises:
-            RequestError: two models or heads of the same name.
+            RequestError: two models or heads of the same name; a transform of another model, or of a mix that a server doesn't
+                compute.
             HeadError: a head of another model or precision, or one whose texts a server can't prepare as in its training.
         """
         names = _names(encoders)
@@ -67,6 +72,7 @@ class Service:
         _check_distinct("heads", head_names)
         self.limits = limits or limits_of(encoders[0])
         self.room = AnswerRoom(self.limits)
+        transformed = None if transform is None else model_of(transform, encoders)
         owners = [_owner(head, encoders) for head in heads]
         turn = threading.Lock()
         self.models: dict[str, ServedModel] = {}
@@ -74,7 +80,14 @@ class Service:
             scheduler = Scheduler(encoder, self.limits, threads=threads, watcher=watcher, turn=turn)
             owned = zip(head_names, heads, owners, strict=True)
             heads_of_model = {head_name: head for head_name, head, owner in owned if owner is encoder}
-            self.models[name] = ServedModel(name, scheduler, heads_of_model, self.limits, self.room)
+            self.models[name] = ServedModel(
+                name,
+                scheduler,
+                heads_of_model,
+                self.limits,
+                self.room,
+                transform if encoder is transformed else None,
+            )
 
     @property
     def first(self) -> ServedModel:

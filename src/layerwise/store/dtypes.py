@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise._util.row_codes import int8_rows
 from layerwise.arguments import argument
 from layerwise.array_types import F32
 from layerwise.choices import DTYPES, one_of
@@ -50,7 +51,7 @@ def encode(values: F32, dtype: str, layer: str) -> tuple[Codes, F32 | None]:
     if dtype == "bfloat16":
         return _to_bfloat16(values), None
     if dtype == "int8":
-        return _to_int8(values)
+        return int8_rows(values)
     return values.astype("<f4", copy=False), None
 
 
@@ -81,15 +82,6 @@ def _to_bfloat16(values: F32) -> Codes:
     rounded += bits
     rounded >>= 16
     return rounded.astype("<u2")
-
-
-def _to_int8(values: F32) -> tuple[Codes, F32]:
-    largest = np.maximum(values.max(axis=1), -values.min(axis=1)) if values.size else np.zeros(len(values))
-    scales = np.asarray(largest, np.float32) / np.float32(127)
-    ratios = np.zeros(values.shape, np.float32)
-    np.divide(values, scales[:, None], out=ratios, where=scales[:, None] > 0)
-    np.rint(ratios, out=ratios)
-    return np.clip(ratios, -127, 127, out=ratios).astype(np.int8), scales.astype("<f4")
 
 
 def decode(codes: Codes, scales: F32 | None, dtype: str) -> F32:
