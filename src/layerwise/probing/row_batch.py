@@ -29,7 +29,7 @@ _SMALLEST = 1e-6  # eigenvalue of a direction that is used, relative to the grea
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Directions:
+class _LeadingDirections:
     """Directions of the features of one fit, in which its preconditioner is exact: Φᵀ V Λ^-½, orthonormal as Vᵀ K V = Λ.
 
     Attributes:
@@ -89,7 +89,7 @@ class RowBatch(FitBatch):
             kernel[start:, start : start + _BLOCK] = stripe.T
         return kernel
 
-    def _directions(self, index: int) -> _Directions:
+    def _directions(self, index: int) -> _LeadingDirections:
         """Return the directions in the span of the leading ones of all rows."""
         kernel = self.kernels[index]
         count = len(kernel)
@@ -101,7 +101,7 @@ class RowBatch(FitBatch):
         used = values > _SMALLEST * values[-1].clamp_min(1e-30)
         values, turn = values[used], turn[:, used]
         rest = (kernel.diagonal().sum() - values.sum()) / max(count - len(values), 1)
-        return _Directions(
+        return _LeadingDirections(
             values / count, basis @ turn, products @ turn / values, max(float(rest), 0.0) / count
         )
 
@@ -109,7 +109,9 @@ class RowBatch(FitBatch):
         super()._renew(which, number)
         for index in which.tolist() if number == 2 else ():  # the leading directions didn't suffice
             values, vectors = torch.linalg.eigh(self.kernels[index])
-            self.directions[index] = _Directions(values.clamp_min(0.0) / len(values), vectors, vectors, 0.0)
+            self.directions[index] = _LeadingDirections(
+                values.clamp_min(0.0) / len(values), vectors, vectors, 0.0
+            )
 
     def _select(self, mask: Tensor) -> None:
         super()._select(mask)
