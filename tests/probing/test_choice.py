@@ -1,10 +1,14 @@
 """The choice of C: what an outer fit takes over from inner fits."""
 
 import numpy as np
+import pytest
+from probes import probe
 
 from layerwise.labels.scorers import ClassScorer
 from layerwise.probing.choice import ChoiceOfC
 from layerwise.probing.design import DesignBuilder, crossed
+from layerwise.probing.fit_batch import FitBatch
+from planted import noise, states_of
 
 
 def test_an_outer_fit_starts_at_its_own_inner_fits_at_the_best_c() -> None:
@@ -22,3 +26,16 @@ def test_an_outer_fit_starts_at_its_own_inner_fits_at_the_best_c() -> None:
         expected = [np.mean([fit for fit, _ in outer.inner]), 1]
         np.testing.assert_allclose(choice.start(number), expected, err_msg=f"outer fit {number}")
         assert not any(design.fits.train[fit][outer.test].any() for fit, _ in outer.inner)
+
+
+def test_fits_that_stop_before_the_minimum_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.arange(120) % 3
+    layers = noise(120, 8, 2)
+    layers[1][:, 0] += labels
+    states = states_of(layers, {"label": [f"class {label}" for label in labels]})
+    assert not [
+        note for note in probe(states, "classify", "label", quick=True).notes if "evaluations" in note
+    ]
+    monkeypatch.setattr(FitBatch, "rounds", (2,))
+    told = [note for note in probe(states, "classify", "label", quick=True).notes if "evaluations" in note]
+    assert any(note.startswith("1: 5 of 5 scored fits stopped") for note in told), told

@@ -98,7 +98,8 @@ class Solver:
             _concatenated([getattr(scores, n) for scores in batches], order) for n in _ARRAYS
         )
         assert values is not None
-        return Scores(c_index, np.arange(len(order)), values, mix, weights, parameters)
+        unfinished = sum(scores.unfinished for scores in batches)
+        return Scores(c_index, np.arange(len(order)), values, mix, weights, parameters, unfinished)
 
     def _from(self, fits: Fits, c_index: int, on_begin: BeginCallback, start: F32 | None) -> Iterator[Scores]:
         for batch in self._batches(fits):

@@ -168,18 +168,17 @@ class _PerFitSolver:
     ) -> Scores:
         """Fit every training set at the C of position `c_index`."""
         every = range(len(fits.train))
-        values = [
-            self._solver(fits, n)
-            .at(
+        solved = [
+            self._solver(fits, n).at(
                 select(fits, np.array([n])),
                 c_index,
                 _callback_of_fit(on_begin, n, len(every)),
                 None if start is None else start[[n]],
             )
-            .values
             for n in every
         ]
-        return Scores(c_index, np.array(every), np.concatenate(values))
+        values = np.concatenate([scores.values for scores in solved])
+        return Scores(c_index, np.array(every), values, unfinished=sum(s.unfinished for s in solved))
 
     def _solver(self, fits: Fits, number: int) -> Solver:
         train = fits.train[number] > 0

@@ -31,6 +31,7 @@ class CandidateScores:
         control: the scores on the control task; empty without one.
         bits: the length of the online code in each order; empty without one.
         Cs: the grid of C.
+        unfinished: the number of outer fits that ended before the least loss; see `Scores.unfinished`.
     """
 
     predicted: list[Predicted]
@@ -40,6 +41,7 @@ class CandidateScores:
     bits: list[float]
     Cs: tuple[float, ...] = CS
     held_out: list[list[Predicted]] = field(default_factory=list)
+    unfinished: int = 0
 
     @property
     def predictions(self) -> CandidatePredictions:
@@ -58,6 +60,7 @@ class CandidateEvaluation:
         self.design, self.scorer, self.outers = design, scorer, design.outers
         self._choice = ChoiceOfC(design, scorer, len(CS))
         self._bits = [np.full((len(order), len(CS)), np.inf) for order in design.orders]
+        self._unfinished = 0
         family = design.fits.family.tolist()
         # By family: the outer fit or the code whose results decide where its path ends.
         self._curves = {family[outer.fit]: number for number, outer in enumerate(design.outers)}
@@ -136,6 +139,7 @@ class CandidateEvaluation:
             fits = select(self.design.fits, outer_fits)
             start = np.stack([self._choice.start(number) for number in numbers.tolist()])
             scores = fitter.at(fits, c_index, self._on_begin(parts[c_index], outer_fits), start)
+            self._unfinished += scores.unfinished
             for number, values in zip(numbers.tolist(), scores.values, strict=True):
                 rows = self.outers[number].test
                 predicted[number] = self.scorer.decide(values[:, rows], rows)
@@ -154,7 +158,10 @@ class CandidateEvaluation:
             for number, outer in enumerate(self.outers)
             if outer.repeat == 0
         ]
-        return CandidateScores(predicted, chosen.tolist(), inner.tolist(), [], bits, held_out=held_out)
+        unfinished = self._unfinished
+        return CandidateScores(
+            predicted, chosen.tolist(), inner.tolist(), [], bits, held_out=held_out, unfinished=unfinished
+        )
 
 
 def _fold_names(folds: I64, count: int) -> str:

@@ -6,6 +6,7 @@ training rows (`row_batch`).
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -144,7 +145,7 @@ class FitBatch(ABC):
             unfinished = unfinished[~is_finished]
             if not len(unfinished):
                 break
-        return self._result(c_index)
+        return replace(self._result(c_index), unfinished=len(unfinished))
 
     @abstractmethod
     def _result(self, c_index: int) -> Scores:

@@ -62,6 +62,7 @@ class Scores:
         mix: softmax weights (f, layers) of a learned mix, else `None`.
         weights: (f, columns, layers * width) of a learned mix, which map `Solver.features` to logits, else `None`.
         parameters: (f, size), the solutions, from which other fits can start (`Solver.at`).
+        unfinished: the number of fits that ended by the limit of evaluations, before their tolerance.
     """
 
     c_index: int
@@ -70,3 +71,4 @@ class Scores:
     mix: F32 | None = None
     weights: F32 | None = None
     parameters: F32 | None = None
+    unfinished: int = 0

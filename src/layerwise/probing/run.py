@@ -74,6 +74,11 @@ class ProbeRun:
         scoring, controlling = track.split(len(self.design.fits.train), len(self.design.controls))
         solver = fitter(self.dataset, self.problem.labelled.rows, candidate)
         scores = _evaluate(self.design, solver, self.scorer, scoring)
+        if scores.unfinished:
+            count = len(self.design.outers)
+            self.notes.append(
+                Message("note.unfinished", mix=candidate.name, n=scores.unfinished, count=count)
+            )
         scores.control = control_scores(solver, self.design, self.controls, scores.chosen, controlling)
         return scores
 
