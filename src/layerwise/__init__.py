@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from layerwise.api.align import align
     from layerwise.api.analyze import analyze
     from layerwise.api.bench import bench
+    from layerwise.api.cut import cut
     from layerwise.api.env import env
     from layerwise.api.evaluate import evaluate
     from layerwise.api.explore import explore
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from layerwise.api.show import show
     from layerwise.api.train import train
     from layerwise.api.verify import verify
+    from layerwise.cutting.result import CutModel
     from layerwise.encode.encoder import Encoder
     from layerwise.encode.load import load_encoder
     from layerwise.encode.overview import Overview
@@ -74,6 +76,7 @@ _MODULES = {
     "Alignment": "geometry.word_alignment.result",
     "Analysis": "geometry.analysis",
     "Benchmark": "extraction.speed",
+    "CutModel": "cutting.result",
     "Evaluation": "heads.evaluation",
     "Facts": "results",
     "NotebookPage": "page.backend",
@@ -87,6 +90,7 @@ _MODULES = {
     "align": "api.align",
     "analyze": "api.analyze",
     "bench": "api.bench",
+    "cut": "api.cut",
     "env": "api.env",
     "info": "api.info",
     "show": "api.show",
@@ -116,6 +120,7 @@ __all__ = [
     "Alignment",
     "Analysis",
     "Benchmark",
+    "CutModel",
     "DatasetError",
     "Encoder",
     "Evaluation",
@@ -141,6 +146,7 @@ __all__ = [
     "align",
     "analyze",
     "bench",
+    "cut",
     "env",
     "evaluate",
     "explore",

@@ -50,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "heads": {"read", "labels", "encode", "store"},
     "probing": {"heads", "labels"},
     "geometry": {"labels"},
+    "cutting": {"read", "encode", "store", "extraction", "labels", "heads", "probing"},
     "figures": set(),
     "page": {"encode", "extraction", "labels", "geometry", "store", "figures"},
     "api": {
@@ -62,6 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "heads",
         "probing",
         "geometry",
+        "cutting",
         "figures",
         "page",
         "serving",

@@ -1,0 +1,103 @@
+"""cut: a smaller model that ends at a layer of another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from layerwise._util.progress import Callback, tracking
+from layerwise._util.silence import warned_once
+from layerwise._util.threads import choose
+from layerwise.cutting.folder import write_folder
+from layerwise.cutting.plan import cut_plan
+from layerwise.cutting.request import check_cut
+from layerwise.encode.computing import computing
+from layerwise.encode.cut_source import load_cut_source
+from layerwise.layers import LayerSpec
+from layerwise.options import CutOptions, LoadOptions, check_types, part
+from layerwise.store import disk
+from layerwise.store.result_folder import result_folder
+
+if TYPE_CHECKING:
+    from layerwise.cutting.result import CutModel
+
+
+def cut(
+    model: str | Path = "minilm",
+    out: str | Path | None = None,
+    *,
+    revision: str | None = None,
+    device: str | None = None,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+    adapter: str | Path | None = None,
+    at: LayerSpec | None = None,
+    drop: LayerSpec | None = None,
+    to: str = "folder",
+    mix: str | None = None,
+    head: Any = None,
+    precision: str = "fp32",
+    static: bool = False,
+    table: bool = False,
+    probe: Any = None,
+    progress: Callback | None = None,
+    threads: int | None = None,
+) -> CutModel:
+    """Write the model that ends at a layer of another, with its tokenizer, its pool, and a model card.
+
+    The result is compared with its source before it is done; a family whose blocks can't be cut is refused.
+
+    Args:
+        model: a name for `load_encoder`.
+        out: the new folder.
+        at: the layer that the model ends at; a layer string of one layer, 0 for the embeddings alone.
+        drop: blocks to leave out.
+        to: `folder` or `onnx`.
+        mix: with `onnx`, the mix that is its output.
+        head: with `onnx`, the head whose scores are its output.
+        precision: with `onnx`, `fp32` or `int8`.
+        static: write a table of token vectors, as a folder of model2vec.
+        table: measure the cost of every cut instead of writing one.
+        probe: the result of `lw.probe`, or its folder.
+        revision, device, allow_pickle, trust_remote_code, adapter: see `load_encoder`.
+        progress: called with the progress; see `lw.Progress`.
+        threads: number of threads to compute with; see `lw.extract`.
+
+    Returns:
+        what was written, and how far it is from its source.
+
+    Raises:
+        RequestError: a layer that doesn't exist, or options that can't be combined.
+        ModelError: an unknown model, or a family whose blocks can't be cut.
+        OutputError: `out` exists, or can't be written to.
+    """
+    options = CutOptions(
+        at=at,
+        drop=drop,
+        to=to,
+        mix=mix,
+        head=head,
+        precision=precision,
+        static=static,
+        table=table,
+        probe=probe,
+        revision=revision,
+        device=device,
+        allow_pickle=allow_pickle,
+        trust_remote_code=trust_remote_code,
+        adapter=adapter,
+    )
+    check_types(CutOptions, vars(options))
+    choose(threads)
+    target = check_cut(options, out)
+    disk.check_new(target)
+    with warned_once(), computing(threads), tracking(progress) as track:
+        loading, writing = track.split(1, 2)
+        loading.named("loading the model")
+        source = load_cut_source(model, **part(options, LoadOptions))
+        plan = cut_plan(at, drop, source.blocks)
+        writing.named("writing the model")
+        with result_folder(target) as folder:
+            written = write_folder(source, plan, folder)
+    return replace(written, out=str(target))

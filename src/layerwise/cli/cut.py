@@ -1,0 +1,63 @@
+"""Cut a model at a layer: write the smaller model that ends there, as a folder of transformers and sentence-transformers.
+
+The folder has the tokenizer, the pool and the prompts of MODEL, and a model card. It is compared with MODEL before it is
+done. `layerwise probe` says which layer is enough for a label.
+"""
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+from layerwise import api
+from layerwise.cli import flags, output
+from layerwise.cli.progress import progress_display
+from layerwise.options import CutOptions, RunOptions
+
+HELP = "write a smaller model that ends at a layer"
+EXAMPLES = """\
+  layerwise cut minilm --at 4 --out minilm-4
+  layerwise cut minilm --at emb --out minilm-emb
+  layerwise cut minilm --drop 3,4 --out minilm-short
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument(
+        "model", type=flags.path, metavar="MODEL", help="text model: minilm, a folder, or a Hugging Face id"
+    )
+    parser.add_argument("--out", type=flags.path, metavar="DIR", help="folder to write; it must not exist")
+    flags.add(parser, CutOptions)
+    flags.add(parser, RunOptions)
+    flags.add_quiet(parser)
+    flags.add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    with progress_display(args) as progress:
+        result = api.cut.cut(
+            args.model,
+            args.out,
+            **flags.values(args, CutOptions),
+            progress=progress,
+            threads=args.threads,
+        )
+    output.print_notes(result.notes)
+    if args.json:
+        output.print_json(result.to_json())
+    else:
+        output.print_lines(*_lines(result))
+    return 0
+
+
+def _lines(result: Any) -> Iterator[str]:
+    """Yield what was written, and how far it is from its source."""
+    source = result.source
+    without = f" without {', '.join(map(str, result.dropped))}" if result.dropped else ""
+    yield (
+        f"{result.out}: {source['id']} up to layer {result.at}{without}: {result.blocks} of {source['blocks']} blocks, "
+        f"{result.parameters:,} parameters, {output.size(result.bytes)}"
+    )
+    for name, difference in result.parity.items():
+        yield f"  {name}: differs from the source by at most {difference:.1g} of the largest number"

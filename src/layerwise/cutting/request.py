@@ -1,0 +1,68 @@
+"""Check which options of `cut` go together, before a model is loaded."""
+
+from pathlib import Path
+from typing import Any
+
+from layerwise._util.paths import local_path
+from layerwise.arguments import argument
+from layerwise.choices import CUT_FORMATS, CUT_PRECISIONS, one_of
+from layerwise.errors import RequestError
+from layerwise.options import CutOptions
+
+# Options that only mean something with another one.
+_ONNX = ("mix", "head", "precision")
+
+
+def check_cut(options: CutOptions, out: str | Path | None) -> Path:
+    """Return the folder to write to.
+
+    Raises:
+        RequestError: an option that doesn't exist, or that has no effect with the others.
+    """
+    one_of("to", options.to, CUT_FORMATS)
+    one_of("precision", options.precision, CUT_PRECISIONS)
+    _check_onnx(options)
+    _check_static(options)
+    if options.at is None and options.drop is None and options.mix is None and options.head is None:
+        raise RequestError(
+            f"cut needs the layer that the model ends at; give {argument('at', '4')}, or {argument('at', 'emb')} for the "
+            "embeddings alone"
+        )
+    if options.probe is not None and options.drop is None:
+        raise RequestError(
+            f"{argument('probe')} says what {argument('drop')} costs, or goes into the table of {argument('table', True)}; "
+            "give one of them, or leave it out"
+        )
+    if out is None:
+        raise RequestError(f"cut writes a new folder; name it in {argument('out')}")
+    return local_path(out)
+
+
+def _check_onnx(options: CutOptions) -> None:
+    useless = next((name for name in _ONNX if _is_given(options, name)), None)
+    if options.to != "onnx" and useless is not None:
+        raise RequestError(
+            f"{argument(useless, getattr(options, useless))} needs {argument('to', 'onnx')}: a folder of transformers gives "
+            "layers; add it, or leave this out"
+        )
+    if options.mix is not None and options.head is not None:
+        raise RequestError(
+            f"{argument('mix', options.mix)} and {argument('head', options.head)} exclude each other: a head has its own mix; "
+            "leave one of them out"
+        )
+
+
+def _check_static(options: CutOptions) -> None:
+    others = ("drop", "mix", "head", "probe")
+    useless = next((name for name in others if _is_given(options, name)), None)
+    if options.static and (useless is not None or options.to != "folder"):
+        name, value = ("to", options.to) if useless is None else (useless, getattr(options, useless))
+        raise RequestError(
+            f"{argument('static', True)} writes a table of the token vectors of one layer; {argument(name, value)} has no effect "
+            "on it, leave it out"
+        )
+
+
+def _is_given(options: CutOptions, name: str) -> Any:
+    value = getattr(options, name)
+    return value is not None and value != "fp32"
