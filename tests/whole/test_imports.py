@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "heads": {"read", "labels", "encode", "store"},
     "probing": {"heads", "labels"},
     "geometry": {"labels"},
-    "cutting": {"read", "encode", "store", "extraction", "labels", "heads", "probing"},
+    "cutting": {"read", "encode", "store", "extraction", "labels", "heads", "probing", "geometry"},
     "figures": set(),
     "page": {"encode", "extraction", "labels", "geometry", "store", "figures"},
     "api": {

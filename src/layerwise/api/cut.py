@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.silence import warned_once
 from layerwise._util.threads import choose
+from layerwise.cutting.drop_score import drop_probe, drop_score
 from layerwise.cutting.folder import write_folder
 from layerwise.cutting.plan import cut_plan
 from layerwise.cutting.request import check_cut
@@ -93,11 +94,13 @@ def cut(
     target = check_cut(options, out)
     disk.check_new(target)
     with warned_once(), computing(threads), tracking(progress) as track:
-        loading, writing = track.split(1, 2)
+        loading, writing, scoring = track.split(1, 2, 0 if probe is None else 4)
         loading.named("loading the model")
         source = load_cut_source(model, **part(options, LoadOptions))
         plan = cut_plan(at, drop, source.blocks)
+        probed = None if probe is None else drop_probe(probe, source)
         writing.named("writing the model")
         with result_folder(target) as folder:
             written = write_folder(source, plan, folder)
-    return replace(written, out=str(target))
+            score = None if probed is None else drop_score(probed, source, plan, folder, scoring)
+    return replace(written, out=str(target), score=score)

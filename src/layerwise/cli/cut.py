@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from layerwise import api
+from layerwise._util.display import interval, number
+from layerwise.choices import METRICS
 from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
 from layerwise.options import CutOptions, RunOptions
@@ -18,6 +20,7 @@ EXAMPLES = """\
   layerwise cut minilm --at 4 --out minilm-4
   layerwise cut minilm --at emb --out minilm-emb
   layerwise cut minilm --drop 3,4 --out minilm-short
+  layerwise cut minilm --at 5 --drop 3 --probe probe --out minilm-5
 """
 
 
@@ -61,3 +64,17 @@ def _lines(result: Any) -> Iterator[str]:
     )
     for name, difference in result.parity.items():
         yield f"  {name}: differs from the source by at most {difference:.1g} of the largest number"
+    if result.score is not None:
+        yield from _score(result.score)
+
+
+def _score(score: Any) -> Iterator[str]:
+    """Yield the score without some blocks, and that of the whole model on the same rows."""
+    yield (
+        f"  {score.label}, {METRICS.get(score.metric, score.metric)} on {score.rows:,} rows that were encoded anew: "
+        f"{_estimate(score.without)}, with all blocks {_estimate(score.whole)}"
+    )
+
+
+def _estimate(estimate: Any) -> str:
+    return f"{number(estimate.score)}{interval(estimate.low, estimate.high)}"

@@ -17,7 +17,6 @@ class DroppedScore:
     Attributes:
         task, label, metric, rows: the task, its column, the metric, and the number of rows.
         without, whole: the scores, with intervals.
-        difference: what leaving the blocks out adds to the score, with its interval.
     """
 
     task: str
@@ -26,7 +25,6 @@ class DroppedScore:
     rows: int
     without: Estimate
     whole: Estimate
-    difference: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
