@@ -11,10 +11,13 @@ from layerwise._util.silence import warned_once
 from layerwise._util.threads import choose
 from layerwise.cutting.drop_score import drop_probe, drop_score
 from layerwise.cutting.folder import write_folder
+from layerwise.cutting.graph import graph_end, graph_plan, layers_plan
+from layerwise.cutting.onnx_folder import write_onnx
 from layerwise.cutting.plan import cut_plan
 from layerwise.cutting.request import check_cut
 from layerwise.encode.computing import computing
 from layerwise.encode.cut_source import load_cut_source
+from layerwise.heads.predict import load_head
 from layerwise.layers import LayerSpec
 from layerwise.options import CutOptions, LoadOptions, check_types, part
 from layerwise.store import disk
@@ -97,10 +100,15 @@ def cut(
         loading, writing, scoring = track.split(1, 2, 0 if probe is None else 4)
         loading.named("loading the model")
         source = load_cut_source(model, **part(options, LoadOptions))
-        plan = cut_plan(at, drop, source.blocks)
+        graph = graph_plan(mix, None if head is None else load_head(head), source)
+        plan = cut_plan(graph_end(graph, at, source), drop, source.blocks)
         probed = None if probe is None else drop_probe(probe, source)
         writing.named("writing the model")
         with result_folder(target) as folder:
-            written = write_folder(source, plan, folder)
+            written = (
+                write_onnx(source, plan, graph or layers_plan(plan), precision, folder)
+                if to == "onnx"
+                else write_folder(source, plan, folder)
+            )
             score = None if probed is None else drop_score(probed, source, plan, folder, scoring)
     return replace(written, out=str(target), score=score)

@@ -21,6 +21,8 @@ EXAMPLES = """\
   layerwise cut minilm --at emb --out minilm-emb
   layerwise cut minilm --drop 3,4 --out minilm-short
   layerwise cut minilm --at 5 --drop 3 --probe probe --out minilm-5
+  layerwise cut minilm --at 4 --to onnx --precision int8 --out minilm-onnx
+  layerwise cut minilm --to onnx --mix 'mean(1:5)' --out minilm-mix
 """
 
 
@@ -64,6 +66,8 @@ def _lines(result: Any) -> Iterator[str]:
     )
     for name, difference in result.parity.items():
         yield f"  {name}: differs from the source by at most {difference:.1g} of the largest number"
+    for name, error in result.errors.items():
+        yield f"  {name}: the error of int8 is {error:.2g} of the length of the output"
     if result.score is not None:
         yield from _score(result.score)
 

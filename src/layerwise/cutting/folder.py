@@ -91,19 +91,24 @@ def write_json(path: Path, content: Any) -> None:
 
 def cut_notes(source: CutSource, short: ShortModel, parity: CutParity) -> tuple[Message, ...]:
     """Return what a reader of a cut should know: where its layer is found, and what of the source it lacks."""
-    notes = []
+    notes: list[Message] = []
     if parity.normed:
         kind = "empty" if not short.kept else "states" if parity.hidden is not None else "only"
         notes.append(Message(f"note.cut.normed.{kind}", layer=str(short.at), number=str(len(short.kept))))
     elif parity.hidden is None and not short.kept:
         notes.append(Message("note.cut.no.states"))
-    if source.checkpoint.not_applied:
-        notes.append(Message("note.cut.steps", steps=source.checkpoint.not_applied))
+    notes += steps_note(source)
     if short.zeroed:
         notes.append(Message("note.cut.zeroed", names=short.zeroed))
     if _has_pooler(source) and short.at < source.blocks:
         notes.append(Message("note.cut.pooler"))
     return tuple(notes)
+
+
+def steps_note(source: CutSource) -> list[Message]:
+    """Return a note on the steps after the last layer that a cut lacks; none without such steps."""
+    steps = source.checkpoint.not_applied
+    return [Message("note.cut.steps", steps=steps)] if steps else []
 
 
 def _has_pooler(source: CutSource) -> bool:

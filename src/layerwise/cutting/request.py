@@ -6,6 +6,7 @@ from typing import Any
 from layerwise._util.paths import local_path
 from layerwise.arguments import argument
 from layerwise.choices import CUT_FORMATS, CUT_PRECISIONS, one_of
+from layerwise.cutting.onnx_runtime import check_installed
 from layerwise.errors import RequestError
 from layerwise.options import CutOptions
 
@@ -44,6 +45,14 @@ def _check_onnx(options: CutOptions) -> None:
         raise RequestError(
             f"{argument(useless, getattr(options, useless))} needs {argument('to', 'onnx')}: a folder of transformers gives "
             "layers; add it, or leave this out"
+        )
+    if options.to == "onnx":
+        check_installed()
+    names = [name for name in ("mix", "head") if getattr(options, name) is not None]
+    if names and options.drop is not None:
+        raise RequestError(
+            f"{argument(names[0], getattr(options, names[0]))} names layers of the whole model, and "
+            f"{argument('drop', options.drop)} changes them; leave one of them out"
         )
     if options.mix is not None and options.head is not None:
         raise RequestError(

@@ -44,6 +44,7 @@ class CutModel(Result):
         source: name, revision, and hashes of the model that it was cut from.
         parity: the largest difference from the source, by what was compared, as a share of the largest number.
         outputs: with `onnx`, the names of the outputs.
+        errors: with `int8`, the relative error of each output.
         score: with `drop` and `probe`, the score without the blocks.
         notes: what the user should know.
     """
@@ -59,6 +60,7 @@ class CutModel(Result):
     source: Mapping[str, Any]
     parity: Mapping[str, float]
     outputs: tuple[str, ...] = ()
+    errors: Mapping[str, float] = field(default_factory=dict)
     score: DroppedScore | None = None
     notes: tuple[Message, ...] = field(default=())
 
@@ -68,7 +70,7 @@ class CutModel(Result):
             name: getattr(self, name) for name in type(self).__slots__ if name not in ("score", "notes")
         }
         values |= {"dropped": list(self.dropped), "outputs": list(self.outputs)}
-        values |= {"source": dict(self.source), "parity": dict(self.parity)}
+        values |= {"source": dict(self.source), "parity": dict(self.parity), "errors": dict(self.errors)}
         values["score"] = None if self.score is None else asdict(self.score)
         return {**values, "notes": list(self.notes), "messages": messages_json(notes=self.notes)}
 

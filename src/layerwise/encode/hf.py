@@ -327,6 +327,14 @@ def save_model(
         saved.save_pretrained(folder, state_dict=dict(tensors))
 
 
+def save_config(model: nn.Module, folder: Path) -> None:
+    """Write the configuration of a model."""
+    saved: Any = shared_copy(model)
+    with quiet():
+        saved.config.architectures = [type(model).__name__]
+        saved.config.save_pretrained(folder)
+
+
 def save_tokenizer(loaded: Loaded, folder: Path) -> None:
     """Write the tokenizer of a model as transformers does."""
     with quiet():
