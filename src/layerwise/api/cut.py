@@ -15,6 +15,7 @@ from layerwise.cutting.graph import graph_end, graph_plan, layers_plan
 from layerwise.cutting.onnx_folder import write_onnx
 from layerwise.cutting.plan import cut_plan
 from layerwise.cutting.request import check_cut
+from layerwise.cutting.static import write_static
 from layerwise.encode.computing import computing
 from layerwise.encode.cut_source import load_cut_source
 from layerwise.heads.predict import load_head
@@ -105,10 +106,11 @@ def cut(
         probed = None if probe is None else drop_probe(probe, source)
         writing.named("writing the model")
         with result_folder(target) as folder:
-            written = (
-                write_onnx(source, plan, graph or layers_plan(plan), precision, folder)
-                if to == "onnx"
-                else write_folder(source, plan, folder)
-            )
+            if static:
+                written = write_static(source, plan, folder, writing)
+            elif to == "onnx":
+                written = write_onnx(source, plan, graph or layers_plan(plan), precision, folder)
+            else:
+                written = write_folder(source, plan, folder)
             score = None if probed is None else drop_score(probed, source, plan, folder, scoring)
     return replace(written, out=str(target), score=score)

@@ -22,6 +22,7 @@ EXAMPLES = """\
   layerwise cut minilm --drop 3,4 --out minilm-short
   layerwise cut minilm --at 5 --drop 3 --probe probe --out minilm-5
   layerwise cut minilm --at 4 --to onnx --precision int8 --out minilm-onnx
+  layerwise cut minilm --at 4 --static --out minilm-static
   layerwise cut minilm --to onnx --mix 'mean(1:5)' --out minilm-mix
 """
 
@@ -60,6 +61,12 @@ def _lines(result: Any) -> Iterator[str]:
     """Yield what was written, and how far it is from its source."""
     source = result.source
     without = f" without {', '.join(map(str, result.dropped))}" if result.dropped else ""
+    if result.to == "static":
+        yield (
+            f"{result.out}: vectors of {result.width} numbers for the tokens of {source['id']}, layer {result.at}, "
+            f"{output.size(result.bytes)}"
+        )
+        return
     yield (
         f"{result.out}: {source['id']} up to layer {result.at}{without}: {result.blocks} of {source['blocks']} blocks, "
         f"{result.parameters:,} parameters, {output.size(result.bytes)}"
