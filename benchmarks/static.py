@@ -20,7 +20,7 @@ LAYERS = ("emb", "1", "2", "3", "4", "5", "6")
 
 def texts_and_labels(part: str) -> tuple[list[str], list[str]]:
     """Return the questions of a part of TREC, and their coarse classes."""
-    examples = list(open_corpus(SHARED / f"data/trec6/{part}.csv"))
+    examples = list(open_corpus(SHARED / f"trec6/{part}.csv"))
     return [example.text for example in examples], [str(example.columns["coarse"]) for example in examples]
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from layerwise.api.train import train
     from layerwise.api.verify import verify
     from layerwise.cutting.result import CutModel
+    from layerwise.cutting.table import CutTable
     from layerwise.encode.encoder import Encoder
     from layerwise.encode.load import load_encoder
     from layerwise.encode.overview import Overview
@@ -77,6 +78,7 @@ _MODULES = {
     "Analysis": "geometry.analysis",
     "Benchmark": "extraction.speed",
     "CutModel": "cutting.result",
+    "CutTable": "cutting.table",
     "Evaluation": "heads.evaluation",
     "Facts": "results",
     "NotebookPage": "page.backend",
@@ -121,6 +123,7 @@ __all__ = [
     "Analysis",
     "Benchmark",
     "CutModel",
+    "CutTable",
     "DatasetError",
     "Encoder",
     "Evaluation",

@@ -14,6 +14,7 @@ NAMES = [
         "Analysis",
         "Benchmark",
         "CutModel",
+        "CutTable",
         "DatasetError",
         "Encoder",
         "Evaluation",

@@ -25,6 +25,9 @@ CASES = [
     (["--at", "2", "--static", "--drop", "1"], "--drop 1 has no effect on it, leave it out"),
     (["--at", "2", "--static", "--to", "onnx"], "--to onnx has no effect on it, leave it out"),
     (["--at", "2", "--probe", "x"], "--probe says what --drop costs"),
+    (["--table", "--at", "2"], "--at 2 has no effect on it, leave it out"),
+    (["--table", "--static"], "--static has no effect on it"),
+    (["--drop", "2", "--to", "onnx", "--probe", "x"], "--to onnx has none, leave one of them out"),
     (["--at", "2", "--threads", "0"], "--threads 0 is out of range"),
 ]
 

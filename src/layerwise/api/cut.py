@@ -14,14 +14,17 @@ from layerwise.cutting.folder import write_folder
 from layerwise.cutting.graph import graph_end, graph_plan, layers_plan
 from layerwise.cutting.onnx_folder import write_onnx
 from layerwise.cutting.plan import cut_plan
-from layerwise.cutting.request import check_cut
+from layerwise.cutting.request import check_cut, check_table
 from layerwise.cutting.static import write_static
+from layerwise.cutting.table import CutTable, cut_table
 from layerwise.encode.computing import computing
 from layerwise.encode.cut_source import load_cut_source
+from layerwise.encode.load import load_encoder
 from layerwise.heads.predict import load_head
 from layerwise.layers import LayerSpec
 from layerwise.options import CutOptions, LoadOptions, check_types, part
 from layerwise.store import disk
+from layerwise.store.layout import to_json
 from layerwise.store.result_folder import result_folder
 
 if TYPE_CHECKING:
@@ -48,14 +51,14 @@ def cut(
     probe: Any = None,
     progress: Callback | None = None,
     threads: int | None = None,
-) -> CutModel:
+) -> CutModel | CutTable:
     """Write the model that ends at a layer of another, with its tokenizer, its pool, and a model card.
 
     The result is compared with its source before it is done; a family whose blocks can't be cut is refused.
 
     Args:
         model: a name for `load_encoder`.
-        out: the new folder.
+        out: the new folder; with `table`, a new JSON file, or nothing.
         at: the layer that the model ends at; a layer string of one layer, 0 for the embeddings alone.
         drop: blocks to leave out.
         to: `folder` or `onnx`.
@@ -70,7 +73,7 @@ def cut(
         threads: number of threads to compute with; see `lw.extract`.
 
     Returns:
-        what was written, and how far it is from its source.
+        what was written, and how far it is from its source; with `table`, the cost of each cut.
 
     Raises:
         RequestError: a layer that doesn't exist, or options that can't be combined.
@@ -95,6 +98,8 @@ def cut(
     )
     check_types(CutOptions, vars(options))
     choose(threads)
+    if table:
+        return _table(model, options, out, progress, threads)
     target = check_cut(options, out)
     disk.check_new(target)
     with warned_once(), computing(threads), tracking(progress) as track:
@@ -114,3 +119,26 @@ def cut(
                 written = write_folder(source, plan, folder)
             score = None if probed is None else drop_score(probed, source, plan, folder, scoring)
     return replace(written, out=str(target), score=score)
+
+
+def _table(
+    model: str | Path,
+    options: CutOptions,
+    out: str | Path | None,
+    progress: Callback | None,
+    threads: int | None,
+) -> CutTable:
+    """Measure the cost of every cut, and write it as JSON if there is a file for it."""
+    target = check_table(options, out)
+    if target is not None:
+        disk.check_new(target)
+    with warned_once(), computing(threads), tracking(progress) as track:
+        loading, measuring = track.split(1, 4)
+        loading.named("loading the model")
+        source = load_cut_source(model, **part(options, LoadOptions))
+        encoder = load_encoder(model, **part(options, LoadOptions))
+        table = cut_table(source, encoder, options.probe, measuring)
+    if target is not None:
+        with disk.new(target) as file:
+            disk.write_synced(file, to_json(table.to_json()))
+    return table

@@ -22,6 +22,7 @@ EXAMPLES = """\
   layerwise cut minilm --drop 3,4 --out minilm-short
   layerwise cut minilm --at 5 --drop 3 --probe probe --out minilm-5
   layerwise cut minilm --at 4 --to onnx --precision int8 --out minilm-onnx
+  layerwise cut minilm --table --probe probe
   layerwise cut minilm --at 4 --static --out minilm-static
   layerwise cut minilm --to onnx --mix 'mean(1:5)' --out minilm-mix
 """
@@ -32,7 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", type=flags.path, metavar="MODEL", help="text model: minilm, a folder, or a Hugging Face id"
     )
-    parser.add_argument("--out", type=flags.path, metavar="DIR", help="folder to write; it must not exist")
+    parser.add_argument(
+        "--out",
+        type=flags.path,
+        metavar="DIR",
+        help="folder to write; with --table a JSON file, or nothing; it must not exist",
+    )
     flags.add(parser, CutOptions)
     flags.add(parser, RunOptions)
     flags.add_quiet(parser)
@@ -52,9 +58,41 @@ def run(args: argparse.Namespace) -> int:
     output.print_notes(result.notes)
     if args.json:
         output.print_json(result.to_json())
+    elif args.table:
+        output.print_lines(*_table_lines(result))
     else:
         output.print_lines(*_lines(result))
     return 0
+
+
+def _table_lines(table: Any) -> Iterator[str]:
+    """Yield the cost of each cut."""
+    scored = table.metric is not None
+    head = ("layer", "blocks", "parameters", "on disk", "tokens/s")
+    score = (f"{table.label}, {METRICS.get(table.metric, table.metric)}", "95%") if scored else ()
+    rows = [(*head, *score), *((*_cost(row), *(_scored(row) if scored else ())) for row in table.rows)]
+    yield from output.table(rows, right=(1, 2, 3, 4, 5))
+    yield (
+        f"speed: {table.texts:,} texts, {table.tokens:,} tokens, median of {table.rounds} rounds on {table.device}; "
+        "size: weights and tokenizer"
+    )
+
+
+def _cost(row: Any) -> tuple[str, ...]:
+    return (
+        row.layer,
+        str(row.blocks),
+        f"{row.parameters:,}",
+        output.size(row.bytes),
+        f"{row.tokens_per_s:,.0f}",
+    )
+
+
+def _scored(row: Any) -> tuple[str, str]:
+    if row.score is None:
+        return "not probed", ""
+    coarse = " (coarse pass)" if row.coarse else ""
+    return number(row.score), interval(row.low, row.high).strip(" ()") + coarse
 
 
 def _lines(result: Any) -> Iterator[str]:

@@ -14,6 +14,23 @@ from layerwise.options import CutOptions
 _ONNX = ("mix", "head", "precision")
 
 
+def check_table(options: CutOptions, out: str | Path | None) -> Path | None:
+    """Return the file to write the table to; `None` without one.
+
+    Raises:
+        RequestError: an option that has no effect on the table, which has every layer.
+    """
+    given = [name for name in ("at", "drop", *_ONNX) if _is_given(options, name)]
+    given += ["static"] if options.static else []
+    given += ["to"] if options.to != "folder" else []
+    if given:
+        raise RequestError(
+            f"{argument('table', True)} measures the model cut at every layer and writes none; "
+            f"{argument(given[0], getattr(options, given[0]))} has no effect on it, leave it out"
+        )
+    return None if out is None else local_path(out)
+
+
 def check_cut(options: CutOptions, out: str | Path | None) -> Path:
     """Return the folder to write to.
 
@@ -33,6 +50,11 @@ def check_cut(options: CutOptions, out: str | Path | None) -> Path:
         raise RequestError(
             f"{argument('probe')} says what {argument('drop')} costs, or goes into the table of {argument('table', True)}; "
             "give one of them, or leave it out"
+        )
+    if options.probe is not None and options.to != "folder":
+        raise RequestError(
+            f"{argument('probe')} scores the folder of a model without some blocks; {argument('to', options.to)} has none, "
+            "leave one of them out"
         )
     if out is None:
         raise RequestError(f"cut writes a new folder; name it in {argument('out')}")

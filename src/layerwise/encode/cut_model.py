@@ -144,6 +144,45 @@ def _kept_tensors(model: nn.Module, blocks: int, kept: Sequence[int]) -> dict[st
     return tensors
 
 
+def sizes_of_cut(source: CutSource, at: int) -> tuple[int, int]:
+    """Return the number of parameters, and of bytes of the weights, of a model cut at a layer, without building it.
+
+    Raises:
+        ModelError: a family whose blocks can't be cut there.
+    """
+    kept = tuple(range(1, at + 1))
+    if at == source.blocks:
+        whole = {name: tensor.shape for name, tensor in source.model.state_dict().items()}
+        return _stored_size(source, whole)
+    tensors = _kept_tensors(source.model, source.blocks, kept)
+    config = short_config(source.loaded.config, source.blocks, kept, un_normed=False)
+    try:
+        with hf.quiet():
+            shapes = hf.shapes_of(type(source.model), config)
+    except (*MODEL_CODE_ERRORS, ArithmeticError) as error:
+        raise refused(
+            source, at, kept, f"transformers builds no such model ({type(error).__name__})"
+        ) from None
+    if set(shapes) != set(tensors):
+        raise refused(source, at, kept, "not all blocks are alike")
+    return _stored_size(source, shapes)
+
+
+def _stored_size(source: CutSource, shapes: Mapping[str, torch.Size]) -> tuple[int, int]:
+    """Return the number of numbers of tensors, without those that the weights lack, and their bytes on disk."""
+    numbers = sum(shape.numel() for name, shape in shapes.items() if name not in source.loaded.untrained)
+    return numbers, numbers * stored_type(source).itemsize
+
+
+def stored_type(source: CutSource) -> torch.dtype:
+    """Return the type of the weights of a cut: that of the source's, if it holds every number of them exactly."""
+    stated = getattr(source.loaded.config.get_text_config(), "dtype", None)
+    dtype = stated if isinstance(stated, torch.dtype) and stated.is_floating_point else torch.float32
+    numbers = [tensor for tensor in source.model.state_dict().values() if tensor.is_floating_point()]
+    exact = all(torch.equal(tensor.to(dtype).to(tensor.dtype), tensor) for tensor in numbers)
+    return dtype if exact else torch.float32
+
+
 def stored_tensors(short: ShortModel, source: CutSource) -> tuple[Mapping[str, torch.Tensor], torch.dtype]:
     """Return the tensors to store, and their type: that of the source's weights where it holds every number exactly.
 
@@ -154,11 +193,7 @@ def stored_tensors(short: ShortModel, source: CutSource) -> tuple[Mapping[str, t
         for name, tensor in short.model.state_dict().items()
         if name not in source.loaded.untrained
     }
-    stated = getattr(source.loaded.config.get_text_config(), "dtype", None)
-    dtype = stated if isinstance(stated, torch.dtype) and stated.is_floating_point else torch.float32
-    numbers = [tensor for tensor in tensors.values() if tensor.is_floating_point()]
-    if not all(torch.equal(tensor.to(dtype).to(tensor.dtype), tensor) for tensor in numbers):
-        dtype = torch.float32
+    dtype = stored_type(source)
     return {
         name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).cpu().contiguous()
         for name, tensor in tensors.items()
