@@ -16,17 +16,19 @@ from layerwise.cutting import table as tables
 def few_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "TEXTS", 3)
     monkeypatch.setattr(tables, "ROUNDS", 1)
+    monkeypatch.setattr(tables, "paragraphs", lambda: [("", f"text {number}") for number in range(9)])
 
 
 def probe_of(model: Path, layers: str = "all") -> Any:
     from layerwise.encode.load import load_encoder
 
-    texts = [f"{word} {letter}" for word in ("one", "two") for letter in "abcdefghij"]
-    states = load_encoder(model, device="cpu").encode(texts, layers=layers)
-    labels = [text.split()[0] for text in texts]
-    return lw.probe(
-        states, task="classify", labels_from=labels, quick=True, no_codelength=True, mix=["mean(1:)"]
-    )
+    states = load_encoder(model, device="cpu").encode(texts(), layers=layers)
+    labels = [text.split()[0] for text in texts()]
+    return lw.probe(states, task="classify", labels_from=labels, quick=True, no_codelength=True, mix=[])
+
+
+def texts() -> list[str]:
+    return [f"{word} {letter}" for word in ("one", "two") for letter in "abcdefghij"]
 
 
 def test_sizes_are_those_of_the_folders(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
@@ -74,7 +76,7 @@ def test_a_family_that_needs_blocks_has_no_row_without(model_folder: Callable[[s
 
 
 def test_a_probe_of_another_model_is_refused(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
-    lines = [json.dumps({"text": text, "kind": text[:3]}) for text in ["one a", "two b"] * 10]
+    lines = [json.dumps({"text": text, "kind": text[:3]}) for text in texts()]
     (tmp_path / "texts.jsonl").write_text("\n".join(lines))
     dataset = lw.extract(
         tmp_path / "texts.jsonl", tmp_path / "set.lw", model=str(model_folder("electra")), device="cpu"
