@@ -734,6 +734,12 @@ class PageOptions:
         metavar="FILE",
         kind="path",
     )
+    costs: Any = option(
+        None,
+        "file that `layerwise cut --table --out` wrote: show what the model costs when it is cut at each layer",
+        metavar="FILE",
+        kind="path",
+    )
     lang: str = option("en", "language of the page", choices=LANGS)
     points: int = option(
         5000, "largest number of rows on the map; whole texts are sampled", metavar="N", kind="count"
