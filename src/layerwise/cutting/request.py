@@ -20,13 +20,13 @@ def check_table(options: CutOptions, out: str | Path | None) -> Path | None:
     Raises:
         RequestError: an option that has no effect on the table, which has every layer.
     """
-    given = [name for name in ("at", "drop", *_ONNX) if _is_given(options, name)]
-    given += ["static"] if options.static else []
-    given += ["to"] if options.to != "folder" else []
-    if given:
+    useless = [name for name in ("at", "drop", *_ONNX) if _is_given(options, name)]
+    useless += ["static"] if options.static else []
+    useless += ["to"] if options.to != "folder" else []
+    if useless:
         raise RequestError(
             f"{argument('table', True)} measures the model cut at every layer and writes none; "
-            f"{argument(given[0], getattr(options, given[0]))} has no effect on it, leave it out"
+            f"{argument(useless[0], getattr(options, useless[0]))} has no effect on it, leave it out"
         )
     return None if out is None else local_path(out)
 
