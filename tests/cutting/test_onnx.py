@@ -198,7 +198,7 @@ def dataset_rows(head: Any) -> dict[str, Any]:
 @pytest.mark.filterwarnings("ignore")
 def test_a_head_as_onnx(dataset: Any, model_folder: Callable[[str], Path], tmp_path: Path) -> None:
     head = lw.train(dataset, task="classify", label="kind", mix="mean(1,2)", out=tmp_path / "kind.head")
-    written = lw.cut(
+    written: Any = lw.cut(
         model_folder("bert"), tmp_path / "out", to="onnx", head=str(tmp_path / "kind.head"), device="cpu"
     )
     assert written.at == "2", "no deeper than the head needs"

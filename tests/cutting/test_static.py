@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ TEXTS = ["Every layer of every encoder, as data.", "the first layers", "a"]
 @pytest.fixture(scope="module")
 def static(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("static") / "out"
-    written = lw.cut(model_folder("bert"), out, at=2, static=True, device="cpu")
+    written: Any = lw.cut(model_folder("bert"), out, at=2, static=True, device="cpu")
     assert (written.to, written.at, written.width) == ("static", "2", 32)
     return out
 
