@@ -111,6 +111,7 @@ def test_the_command_says_both_scores(
     assert ", with all blocks " in line
 
 
+@pytest.mark.slow
 def test_rows_of_words_are_matched(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
     """Special tokens are rows of token level, and no rows of a probe."""
     words = [(["one", word, "two"], ["A", "B", "A"]) for word in "abcdefghijklmnop"]
@@ -173,6 +174,7 @@ def test_a_dataset_without_texts_is_refused(
     assert "stores no texts to encode again" in refused(tmp_path / "probe", Path(bert), tmp_path)
 
 
+@pytest.mark.slow
 def test_labels_of_a_file_are_joined_again(
     probed: Path, model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -30,6 +30,8 @@ NEED_BLOCKS = ("deberta-v2", "modernbert", "mamba")
 SHIFTED = ("mamba",)
 # hidden_states[-1] is normed in these, whatever the configuration says.
 ONLY_NORMED = ("bloom",)
+# Decoders that `make test` cuts: several kinds of attention, experts, convolutions, and a norm in both places.
+QUICK = ("llama", "gemma3_text", "gpt2", "opt", "deepseek_v3", "mixtral", "lfm2", "bloom")
 
 
 def states_of(folder: Path) -> tuple[Any, list[list[int]]]:
@@ -93,7 +95,14 @@ def test_a_cut_of_every_family_ends_with_the_layer(
         check_cut(family, source, out, at)
 
 
-@pytest.mark.parametrize("family", [family for family in CAUSAL if family not in SHIFTED])
+@pytest.mark.parametrize(
+    "family",
+    [
+        family if family in QUICK else pytest.param(family, marks=pytest.mark.slow)
+        for family in CAUSAL
+        if family not in SHIFTED
+    ],
+)
 def test_a_cut_of_every_decoder_ends_with_the_layer(family: str, tmp_path: Path) -> None:
     source = make_causal(family, tmp_path / "source")
     check_cut(family, source, tmp_path / "out", 1 if CAUSAL[family][1] == "packed" else 2)
