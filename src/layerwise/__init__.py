@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from layerwise.api.align import align
     from layerwise.api.analyze import analyze
     from layerwise.api.bench import bench
+    from layerwise.api.cut import cut
     from layerwise.api.env import env
     from layerwise.api.evaluate import evaluate
     from layerwise.api.explore import explore
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from layerwise.api.show import show
     from layerwise.api.train import train
     from layerwise.api.verify import verify
+    from layerwise.cutting.result import CutModel
+    from layerwise.cutting.table import CutTable
     from layerwise.encode.encoder import Encoder
     from layerwise.encode.load import load_encoder
     from layerwise.encode.overview import Overview
@@ -77,6 +80,8 @@ _MODULES = {
     "Alignment": "geometry.word_alignment.result",
     "Analysis": "geometry.analysis",
     "Benchmark": "extraction.speed",
+    "CutModel": "cutting.result",
+    "CutTable": "cutting.table",
     "Evaluation": "heads.evaluation",
     "Export": "store.export_result",
     "Facts": "results",
@@ -92,6 +97,7 @@ _MODULES = {
     "align": "api.align",
     "analyze": "api.analyze",
     "bench": "api.bench",
+    "cut": "api.cut",
     "env": "api.env",
     "info": "api.info",
     "show": "api.show",
@@ -122,6 +128,8 @@ __all__ = [
     "Alignment",
     "Analysis",
     "Benchmark",
+    "CutModel",
+    "CutTable",
     "DatasetError",
     "Encoder",
     "Evaluation",
@@ -149,6 +157,7 @@ __all__ = [
     "align",
     "analyze",
     "bench",
+    "cut",
     "env",
     "evaluate",
     "explore",

@@ -85,10 +85,15 @@ class LayerStats:
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
 
+    @property
+    def scale(self) -> NDArray[np.float64]:
+        """The factor of each dimension, (width,): 1 / std, and 0 for a dimension that doesn't vary."""
+        varies = self.std >= np.maximum(_SMALLEST, _ROUNDING * np.abs(self.mean))
+        return np.divide(1.0, self.std, out=np.zeros_like(self.std), where=varies)
+
     def __call__(self, values: F32) -> F32:
         """Return `values` (rows, width) standardised, as a new array of their type."""
-        varies = self.std >= np.maximum(_SMALLEST, _ROUNDING * np.abs(self.mean))
-        scale = np.divide(1.0, self.std, out=np.zeros_like(self.std), where=varies)
+        scale = self.scale
         with within_float32():
             out: F32 = values - self.mean.astype(values.dtype)
             out *= scale.astype(values.dtype)

@@ -17,6 +17,8 @@ from layerwise.choices import (
     ALIGNMENT_FORMATS,
     ALIGNMENT_METHODS,
     CLASS_WEIGHTS,
+    CUT_FORMATS,
+    CUT_PRECISIONS,
     DTYPES,
     EXPORT_FORMATS,
     FORMATS,
@@ -705,6 +707,41 @@ class AlignOptions(BatchOptions, LoadOptions, ModelOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CutOptions(LoadOptions):
+    """Where a model is cut, and what is written."""
+
+    at: LayerSpec | None = option(
+        None,
+        "layer that the smaller model ends at: 4, -2, or emb for the embeddings alone (default with --drop: the last; with --mix "
+        "or --head: the deepest that they need)",
+        metavar="LAYER",
+    )
+    drop: LayerSpec | None = option(
+        None, "blocks to leave out, such as 3,4; with --probe also how much the score falls", metavar="K,…"
+    )
+    to: str = option("folder", "what is written: a folder of transformers, or ONNX", choices=CUT_FORMATS)
+    mix: str | None = option(
+        None, "with --to onnx: one output, the vector of a text by this mix of layers", metavar="MIX"
+    )
+    head: Any = option(
+        None, "with --to onnx: the scores of this head (its folder) as output", metavar="HEAD", kind="path"
+    )
+    precision: str = option("fp32", "with --to onnx: type of the weights", choices=CUT_PRECISIONS)
+    static: bool = option(
+        False, "write a table of token vectors of the layer, as a folder of model2vec, instead of a model"
+    )
+    table: bool = option(
+        False, "measure size, parameters and speed of the model cut at each layer, on this machine"
+    )
+    probe: Any = option(
+        None,
+        "folder that `layerwise probe --out` wrote: its scores in the table of --table, or its label for --drop",
+        metavar="PROBE",
+        kind="path",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class PageOptions:
     """What the page of a dataset shows."""
 
@@ -713,6 +750,12 @@ class PageOptions:
     links: Any = option(
         None,
         "file that `layerwise align --out` wrote: show the first sentence pairs with their links",
+        metavar="FILE",
+        kind="path",
+    )
+    costs: Any = option(
+        None,
+        "file that `layerwise cut --table --out` wrote: show what the model costs when it is cut at each layer",
         metavar="FILE",
         kind="path",
     )
@@ -753,6 +796,7 @@ __all__ = [
     "AnalyzeOptions",
     "BatchOptions",
     "BenchOptions",
+    "CutOptions",
     "EncodeOptions",
     "ExportOptions",
     "ExtractOptions",

@@ -16,6 +16,7 @@ from conftest import CORPUS
 from layerwise.cli.main import main
 from layerwise.errors import OutputError, RequestError
 from layerwise.geometry import separation, shape, similarity
+from layerwise.geometry.block_influence import block_influence
 from layerwise.geometry.dimension import two_nn
 from layerwise.geometry.layer_pairs import matrix
 from layerwise.geometry.umap import umap
@@ -91,6 +92,7 @@ def test_every_number_is_that_of_its_function() -> None:
         "curvature": shape.curvature(x, docs),
         "prompt_entropy": shape.prompt_entropy(x, docs),
         "class_separation": separation.class_separation(x, tags),
+        "block_influence": block_influence(layers[0], x),
     }
     for name, value in wanted.items():
         assert found[name].values[1] == pytest.approx(value, abs=1e-12), name

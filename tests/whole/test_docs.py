@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 import layerwise as lw
 from conftest import CORPUS
 from layerwise._util.silence import silenced
-from layerwise.cli.main import main
+from layerwise.cli.main import _parser, main
 from serving_client import serving
 from warm import Python
 
@@ -200,6 +201,24 @@ def test_the_commands_and_the_code_of_the_export_page_work(
     files = {path.name for folder in ("bits", "pca", "index") for path in Path(f"reviews-{folder}").iterdir()}
     for name in files:
         assert f"`{name}`" in text, f"docs/export.md doesn't say what {name} is"
+
+
+def test_the_code_and_the_commands_of_the_cut_page_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "docs/cut.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks(text, "python")
+    checked = re.sub(r"^(cut\S+ \S+)  # (\(.*\))$", r"assert (\1) == \2", code, flags=re.MULTILINE)
+    assert checked.count("assert") == 2, "the comment with a result is checked"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sentence-transformers
+        exec(checked, {})
+    # Each command is run on a tiny model in tests/cutting; here only that it can be read.
+    commands = re.findall(r"^\$ layerwise (.*)$", "".join(blocks(text, "console")), re.MULTILINE)
+    assert len(commands) == 8
+    for command in commands:
+        assert _parser().parse_args(shlex.split(command)).command == "cut"
 
 
 def test_the_code_of_the_serve_page_works(minilm: Any) -> None:

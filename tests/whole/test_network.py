@@ -125,6 +125,10 @@ def commands(
         ],
         "report": [["report", d, "--out", str(at / "page.html")]],
         "explore": [["explore", d]],
+        "cut": [
+            ["cut", model, "--at", "2", "--out", str(at / "cut")],
+            ["cut", model, "--at", "2", "--static", "--out", str(at / "static")],
+        ],
         "export": [
             ["export", d, "--to", "npy", "--out", str(at / "x.npy"), "--layers", "2"],
             *(["export", d, "--to", to, "--out", str(at / to), "--mix", "2"] for to in ("faiss", "usearch")),

@@ -42,6 +42,7 @@ VERBS: dict[str, tuple[tuple[type, ...], set[str]]] = {
         set(),
     ),
     "serve": ((options.ServeOptions, options.RunOptions), set()),
+    "cut": ((options.CutOptions, options.RunOptions), set()),
     "bench": ((options.BenchOptions, options.RunOptions), set()),
 }
 # Parameters that aren't options: the input and output of a verb, and parameters whose flags have another form.
@@ -53,6 +54,7 @@ BESIDES = {
     "show": {"text"},
 }
 BESIDES |= {"align": {"a", "b"}}
+BESIDES |= {"cut": {"model"}}
 BESIDES |= {"serve": {"models", "watcher"}}
 BESIDES |= {"evaluate": {"head"}, "predict": {"head"}}
 DIFFERS = {("explore", "points")}  # what is served to one machine may be more than what fits into a file

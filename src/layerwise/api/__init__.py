@@ -9,6 +9,7 @@ if TYPE_CHECKING:
         align,
         analyze,
         bench,
+        cut,
         env,
         evaluate,
         explore,

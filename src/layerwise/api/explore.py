@@ -10,6 +10,7 @@ from layerwise.figures.page import as_json, page
 from layerwise.options import PageOptions, part
 from layerwise.page.backend import NotebookPage, PageBackend, answer
 from layerwise.page.content import STEPS
+from layerwise.page.costs import shown_costs
 from layerwise.page.report import POINTS, ResultSource, page_data, title
 from layerwise.states import Layered
 from layerwise.store.reader import open_rows
@@ -22,6 +23,7 @@ def explore(
     probe: ResultSource = None,
     analysis: ResultSource = None,
     links: Any = None,
+    costs: Any = None,
     lang: str = "en",
     points: int = POINTS,
     seed: int = 0,
@@ -36,7 +38,7 @@ def explore(
 
     Args:
         dataset: a dataset, its folder, or states in memory.
-        probe, analysis, links, lang, points, seed, labels_from, umap, texts, attention: see `lw.report`.
+        probe, analysis, links, costs, lang, points, seed, labels_from, umap, texts, attention: see `lw.report`.
         progress: called with the progress; see `lw.Progress`.
         threads: number of threads to compute with; see `lw.extract`.
 
@@ -46,6 +48,7 @@ def explore(
     Raises:
         LayerwiseError: as `lw.report` does.
     """
+    cut_costs = shown_costs(costs)
     opened = open_rows(dataset)
     with limited(threads), tracking(progress) as track:
         making, writing = track.split(9, 1)
@@ -63,7 +66,7 @@ def explore(
             track=making,
         )
         writing.named("writing the page", STEPS, STEPS)
-        return NotebookPage(page(data, lang))
+        return NotebookPage(page({**data, "costs": cut_costs}, lang))
 
 
 def served(
@@ -88,13 +91,16 @@ def served(
     html = page(
         {"title": title(opened), "messages": messages_json(title=title(opened))}, options.lang, remote=True
     )
-    shown = {name: value for name, value in part(options, PageOptions).items() if name != "lang"}
+    cut_costs = shown_costs(options.costs)
+    apart = ("lang", "costs")
+    shown = {name: value for name, value in part(options, PageOptions).items() if name not in apart}
     with limited(threads), tracking(progress) as track:
         backend = PageBackend(opened, track=track, **shown)
 
     def answer_json(request: str, query: Mapping[str, str]) -> str:
         with limited(threads):
             content = answer(backend, request, query)
+            content = {**content, "costs": cut_costs} if request == "head" else content
             return as_json(in_language(content, options.lang) if request == "head" else content)
 
     return html, answer_json

@@ -9,6 +9,7 @@ from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import limited
 from layerwise.figures.page import page
 from layerwise.page.content import STEPS
+from layerwise.page.costs import shown_costs
 from layerwise.page.report import POINTS, ResultSource, page_data
 from layerwise.states import Layered
 from layerwise.store import disk
@@ -22,6 +23,7 @@ def report(
     probe: ResultSource = None,
     analysis: ResultSource = None,
     links: Any = None,
+    costs: Any = None,
     lang: str = "en",
     points: int = POINTS,
     seed: int = 0,
@@ -39,6 +41,7 @@ def report(
         out: the file; it must not exist.
         probe, analysis: results of this dataset (of `lw.probe`, `lw.analyze`), or their folders.
         links: a file that `lw.align` wrote, or its result: the page shows the first sentence pairs with their links.
+        costs: a table that `lw.cut` measured, or the file that it was written to: the page shows what each cut costs.
         lang: `en` or `zh`.
         points: the largest number of rows on the map; whole texts are sampled.
         seed: seed of the sample, and of UMAP.
@@ -62,6 +65,7 @@ def report(
     """
     target = local_path(out)
     disk.check_new(target)
+    cut_costs = shown_costs(costs)
     opened = open_rows(dataset)
     with limited(threads), tracking(progress) as track:
         making, writing = track.split(9, 1)
@@ -79,7 +83,7 @@ def report(
             track=making,
         )
         writing.named("writing the page", STEPS, STEPS)
-        html = page(data, lang)
+        html = page({**data, "costs": cut_costs}, lang)
         with disk.new(target) as part:
             disk.write_synced(part, html.encode("utf-8", "replace"))
     return target

@@ -37,6 +37,7 @@ _COMMANDS = (
     "report",
     "explore",
     "serve",
+    "cut",
     "export",
     "bench",
     "env",

@@ -9,7 +9,7 @@ from torch import nn
 
 from layerwise.array_types import I64
 from layerwise.encode import hf, model_state
-from layerwise.encode.taps import Tap, find_taps, record_layers
+from layerwise.encode.taps import Tap, find_taps, hidden_states, record_layers
 
 # The errors that a model's code may raise when it is run in a way that it wasn't written for.
 MODEL_CODE_ERRORS = (
@@ -49,7 +49,7 @@ def states_if_tapped(
     """Return the layers as `plain_states`, and whether `taps` give exactly the same ones."""
     outputs: list[Any] = []
     tapped = record_layers(taps, lambda: outputs.append(run_plain(model, ids, type_ids)), stops=False)
-    states = outputs[0].hidden_states
+    states = hidden_states(outputs[0])
     return _layers(outputs[0], ids), all(map(torch.equal, tapped, states))
 
 
@@ -74,7 +74,7 @@ def _layers(outputs: Any, ids: I64) -> Layers:
     """Return the layers in the output of a model."""
     # BigBird pads a text to a multiple of its block size, and removes the padding from the last layer only.
     end = len(ids) if outputs.last_hidden_state.shape[1] == len(ids) else None
-    return [state[0, :end].float().cpu() for state in outputs.hidden_states]
+    return [state[0, :end].float().cpu() for state in hidden_states(outputs)]
 
 
 @torch.inference_mode()

@@ -12,10 +12,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import transformers
@@ -98,6 +98,8 @@ class Loaded:
             when they number positions, and begin with the next number.
         unused: names of tensors of the weights that no layer needs; several with a common start are `START.*`.
         notes: what the user should know.
+        untrained: names of tensors of the model that the weights lack, so that they hold random numbers; no layer needs
+            them.
     """
 
     model: nn.Module
@@ -109,6 +111,15 @@ class Loaded:
     padding_idx: int | None
     unused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    untrained: tuple[str, ...] = ()
+
+
+class LoadedWeights(NamedTuple):
+    """A model with its weights, the names of the tensors that no layer needs, and of those that the weights lack."""
+
+    model: nn.Module
+    unused: tuple[str, ...] = ()
+    untrained: tuple[str, ...] = ()
 
 
 def load(
@@ -126,7 +137,7 @@ def load(
     check_process(device, checkpoint.name)
     with quiet(), model_errors(checkpoint):
         config = _load_config(checkpoint, trust_remote_code)
-        model, unused = _load_model(checkpoint, config, _TYPES[precision], trust_remote_code)
+        model, unused, untrained = _load_model(checkpoint, config, _TYPES[precision], trust_remote_code)
         tokenizer, backend = _load_tokenizer(checkpoint, trust_remote_code)
         # Where the unknown token isn't in the vocabulary, transformers looks it up without end: it should fail here.
         for name in _TOKENIZER_ATTRIBUTES:
@@ -150,6 +161,7 @@ def load(
             + vocabulary_notes(checkpoint, backend, entries)
             + _projection_notes(checkpoint, unused)
             + head_notes(checkpoint.name, unused),
+            untrained,
         )
 
 
@@ -202,7 +214,7 @@ def load_model(
     """Return the model with its weights in their own type, and the names of the tensors that no layer needs."""
     with quiet(), model_errors(checkpoint):
         config = _load_config(checkpoint, trust_remote_code)
-        model, unused = _load_model(checkpoint, config, "auto", trust_remote_code)
+        model, unused, _ = _load_model(checkpoint, config, "auto", trust_remote_code)
         return model.eval().requires_grad_(False), unused
 
 
@@ -287,6 +299,48 @@ def _copy(module: nn.Module, modules: dict[nn.Module, nn.Module], configs: dict[
     return copied
 
 
+def shapes_of(model_class: Any, config: PretrainedConfig) -> dict[str, torch.Size]:
+    """Return the shapes of the tensors of a model of this configuration, by name, without allocating them."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        meta_model = model_class(config)
+    return {name: tensor.shape for name, tensor in meta_model.state_dict().items()}
+
+
+def model_of_tensors(
+    model_class: Any, config: PretrainedConfig, tensors: Mapping[str, torch.Tensor]
+) -> nn.Module:
+    """Return a model with these tensors, float32, in evaluation mode, without gradients."""
+    with torch.random.fork_rng(devices=[]):
+        model: Any = model_class.from_pretrained(
+            None, config=config, state_dict=dict(tensors), dtype=torch.float32
+        )
+    return model.eval().requires_grad_(False)  # type: ignore[no-any-return]
+
+
+def save_model(
+    model: nn.Module, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype, folder: Path
+) -> None:
+    """Write configuration and weights of a model; `tensors` are the weights, all floating ones of type `dtype`."""
+    saved: Any = shared_copy(model)
+    with quiet():
+        saved.config.dtype = dtype
+        saved.save_pretrained(folder, state_dict=dict(tensors))
+
+
+def save_config(model: nn.Module, folder: Path) -> None:
+    """Write the configuration of a model."""
+    saved: Any = shared_copy(model)
+    with quiet():
+        saved.config.architectures = [type(model).__name__]
+        saved.config.save_pretrained(folder)
+
+
+def save_tokenizer(loaded: Loaded, folder: Path) -> None:
+    """Write the tokenizer of a model as transformers does."""
+    with quiet():
+        loaded.tokenizer.save_pretrained(folder)
+
+
 def save_random(folder: Path, tokenizer_from: Checkpoint, family: str = "bert") -> None:
     """Write a model of 12 blocks and width 768 with random weights, and a tokenizer for it.
 
@@ -318,24 +372,24 @@ def _load_config(checkpoint: Checkpoint, trust_remote_code: bool) -> PretrainedC
 
 def _load_model(
     checkpoint: Checkpoint, config: PretrainedConfig, dtype: torch.dtype | str, trust_remote_code: bool
-) -> tuple[nn.Module, tuple[str, ...]]:
-    """Return the model, and the names of the tensors that no layer needs; `dtype` "auto" is the type of the weights."""
+) -> LoadedWeights:
+    """Return the model; `dtype` "auto" is the type of the weights."""
     adapter = checkpoint.adapter
     if adapter is None or checkpoint.random is not None:
         return _load_base(checkpoint, config, dtype, trust_remote_code)
     # Merged in float32, because bfloat16 would round twice.
     merging = dtype if dtype == "auto" else torch.float32
-    model, unused = _load_base(checkpoint, config, merging, trust_remote_code)
+    model, unused, untrained = _load_base(checkpoint, config, merging, trust_remote_code)
     dropped = merge_adapter(model.eval().requires_grad_(False), adapter, checkpoint.name)
     if dtype not in (merging, "auto"):
         merged = type(model)
         model = merged.from_pretrained(None, config=config, state_dict=model.state_dict(), dtype=dtype)  # type: ignore[attr-defined]
-    return model, unused + unused_of_adapter(dropped)
+    return LoadedWeights(model, unused + unused_of_adapter(dropped), untrained)
 
 
 def _load_base(
     checkpoint: Checkpoint, config: PretrainedConfig, dtype: torch.dtype | str, trust_remote_code: bool
-) -> tuple[nn.Module, tuple[str, ...]]:
+) -> LoadedWeights:
     """Return the model without an adapter; see `_load_model`."""
     model_class = _model_class(checkpoint, config)
     _check_before_loading(checkpoint, model_class, config, dtype, trust_remote_code)
@@ -343,7 +397,7 @@ def _load_base(
         with torch.random.fork_rng(devices=[]), model_errors(checkpoint, "can't be made"):
             torch.manual_seed(checkpoint.random)
             untrained: nn.Module = _from_config(model_class, config, trust_remote_code)
-        return untrained.to(dtype), _without_projection(untrained)
+        return LoadedWeights(untrained.to(dtype), _without_projection(untrained))
     if checkpoint.files.of_tensorflow:
         return _from_tensorflow(checkpoint, model_class, config, dtype)
     with without_adapter(checkpoint.folder) as folder:
@@ -356,13 +410,13 @@ def _load_base(
         )
     _check_after_loading(checkpoint, model, config, info["missing_keys"])
     unused = unused_names(checkpoint, model, info)
-    return model, unused + _without_projection(model)
+    return LoadedWeights(model, unused + _without_projection(model), tuple(sorted(info["missing_keys"])))
 
 
 def _from_tensorflow(
     checkpoint: Checkpoint, model_class: Any, config: PretrainedConfig, dtype: torch.dtype | str
-) -> tuple[nn.Module, tuple[str, ...]]:
-    """Return a model with weights that TensorFlow wrote, and the names of its tensors that no layer needs."""
+) -> LoadedWeights:
+    """Return a model with weights that TensorFlow wrote."""
     files = [checkpoint.files.root / name for name in checkpoint.files.weights]
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         meta_model = _from_config(model_class, config, False)
@@ -379,7 +433,8 @@ def _from_tensorflow(
         output_loading_info=True,
     )
     _check_after_loading(checkpoint, model, config, info["missing_keys"])
-    return model, tuple(sorted({*left_out, *unused_names(checkpoint, model, info)}))
+    unused = tuple(sorted({*left_out, *unused_names(checkpoint, model, info)}))
+    return LoadedWeights(model, unused, tuple(sorted(info["missing_keys"])))
 
 
 def _check_before_loading(

@@ -48,12 +48,12 @@ def model_structure(model: nn.Module) -> dict[str, Any]:
     }
     blocks = [
         _block(model, name, module, sites, width)
-        for name, module in zip(layer_names(len(taps) - 1)[1:], _block_modules(model, taps), strict=True)
+        for name, module in zip(layer_names(len(taps) - 1)[1:], block_modules(model, taps), strict=True)
     ]
     return {"structure": [embeddings, *blocks], "sites_refused": refused}
 
 
-def _block_modules(model: nn.Module, taps: Sequence[Tap]) -> list[nn.Module]:
+def block_modules(model: nn.Module, taps: Sequence[Tap]) -> list[nn.Module]:
     """Return the module of each block: of a list with a module per block, else what gives the layer."""
     count = len(taps) - 1
     for modules in model.modules():

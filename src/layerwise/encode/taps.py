@@ -86,7 +86,7 @@ def find_taps(model: nn.Module, forward: Callable[[], Any]) -> list[Tap] | None:
     handles = [module.register_forward_hook(record) for module in modules]
     handles += [module.register_forward_pre_hook(record_input, with_kwargs=True) for module in modules]
     try:
-        states = forward().hidden_states
+        states = hidden_states(forward())
     finally:
         for handle in handles:
             handle.remove()
@@ -155,6 +155,11 @@ def _tap(state: torch.Tensor, calls: list[tuple[nn.Module, int, torch.Tensor]]) 
 
 def _same(first: torch.Tensor, second: torch.Tensor) -> bool:
     return first.shape == second.shape and torch.equal(first, second)
+
+
+def hidden_states(output: Any) -> tuple[torch.Tensor, ...]:
+    """Return the layers in a model's output; of a model without blocks, for which transformers gives none, the only one."""
+    return tuple(output.hidden_states) or (output.last_hidden_state,)
 
 
 def first_tensor(output: Any) -> torch.Tensor | None:
@@ -285,8 +290,7 @@ class Taps:
         for module in self._layers:
             module.register_forward_hook(self._after)
         self.first_block = taps[1].module if len(taps) > 1 else None
-        # In many families all layers are outputs of norms, and then the last one is no exception.
-        self.final_norm = _is_norm(taps[-1]) and (len(taps) < 3 or not _is_norm(taps[-2]))
+        self.final_norm = final_norm(taps) is not None
 
     def run(self, run_model: Callable[[], Any], forward: Forward) -> None:
         """Run the model until `forward` has got each of its layers and sites.
@@ -349,9 +353,17 @@ class Collected:
 
     def run(self, run_model: Callable[[], Any], forward: Forward) -> None:
         """Run the model to its end, then pass all layers to `forward`."""
-        for layer, hidden in enumerate(run_model().hidden_states):
+        for layer, hidden in enumerate(hidden_states(run_model())):
             forward.deliver(layer, hidden)
         forward.check()
+
+
+def final_norm(taps: Sequence[Tap]) -> nn.Module | None:
+    """Return the norm after the last block, whose output is the last layer; None where the block gives it.
+
+    In many families all layers are outputs of norms, and then the last one is no exception.
+    """
+    return taps[-1].module if _is_norm(taps[-1]) and (len(taps) < 3 or not _is_norm(taps[-2])) else None
 
 
 def _is_norm(tap: Tap) -> bool:

@@ -6,7 +6,7 @@ from difflib import SequenceMatcher
 
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
-from layerwise.geometry import depth, leakage
+from layerwise.geometry import block_influence, depth, leakage
 from layerwise.geometry.jobs import Jobs
 from layerwise.geometry.retrieval.variants import VARIANTS
 from layerwise.geometry.similarity import MEASURES
@@ -66,6 +66,7 @@ def _needs() -> Mapping[str, str]:
     """Return what measures need that aren't available for every dataset, by name."""
     return {
         **depth.needs(),
+        **block_influence.needs(),
         **dict.fromkeys((f"against_{measure.name}" for measure in MEASURES), argument("against")),
         **leakage.needs(),
         **dict.fromkeys((f"retrieval_{name}" for name in VARIANTS), argument("pairs")),

@@ -18,6 +18,7 @@ from layerwise.columns import is_paired
 from layerwise.errors import RequestError
 from layerwise.geometry import depth, layer_pairs, separation, shape
 from layerwise.geometry.analysis import Measured
+from layerwise.geometry.block_influence import NAME, SOURCE, block_influence, layers_before
 from layerwise.geometry.caution import of_layers, of_similarity
 from layerwise.geometry.depth import LayerMeasure
 from layerwise.geometry.dimension import two_nn
@@ -81,6 +82,8 @@ class SampledLayers:
         jobs: Jobs = {}
         for layer_measure in depth.measures(self.level, self.info, dimension):
             jobs[layer_measure.name] = partial(self._layer_job, layer_measure)
+        if layers_before(self.names):
+            jobs[NAME] = self._influence_job
         for measure in MEASURES:
             jobs[measure.name] = partial(self._matrix_job, measure)
         return jobs
@@ -115,6 +118,25 @@ class SampledLayers:
             floor = np.asarray(spread(lambda layer: of(layer, self.info), self.layers), np.float64)
             measured = replace(measured, floor=floor, floor_of=measure.floor_of)
         return replace(measured, caution=caution, usable=usable)
+
+    def _influence_job(self, track: Tracker) -> Measured:
+        layers, before = dict(zip(self.names, self.layers, strict=True)), layers_before(self.names)
+
+        def value(name: str, keep: RowMask) -> float:
+            if name not in before:
+                return float("nan")
+            return block_influence(_rows(layers[before[name]], keep), _rows(layers[name], keep))
+
+        def values(keep: RowMask) -> list[float]:
+            return spread(lambda name: value(name, keep), self.names)
+
+        return self.repeated.take(
+            values,
+            track,
+            unit=Message("unit.influence"),
+            source=SOURCE,
+            note=Message("note.influence"),
+        )
 
     def _matrix_job(self, measure: Measure[Any], track: Tracker) -> Measured:
         floors = []

@@ -13,6 +13,7 @@ from layerwise.arguments import argument
 from layerwise.choices import one_of
 from layerwise.errors import RequestError
 from layerwise.geometry.analysis import Analysis, Measured
+from layerwise.geometry.block_influence import NAME as BLOCK_INFLUENCE
 from layerwise.geometry.chosen_measures import choose
 from layerwise.geometry.jobs import SampledLayers, retrieval_jobs, sampled_pairs
 from layerwise.geometry.leakage import Leakage
@@ -111,6 +112,8 @@ def _undefined(layers: Sequence[str], measures: Mapping[str, Measured]) -> list[
     """Return notes on the layers where measures are undefined; measures undefined for the same layers share a note."""
     places: dict[tuple[str, ...], list[str]] = {}
     for name, measure in measures.items():
+        if name == BLOCK_INFLUENCE:
+            continue  # the embeddings are no block
         by_layer = measure.values if measure.directions is None else measure.values.T
         lacking = np.isnan(by_layer).reshape(len(layers), -1).all(axis=1)
         at = tuple(layers[place] for place in np.flatnonzero(lacking).tolist())

@@ -55,6 +55,7 @@ async function start() {
     part("geometry", () => geometrySection(head.analysis, head.probe)),
     part("tokens", () => tokensSection(head)),
     part("links", () => linksPart(head.links)),
+    part("costs", () => costsPart(head.costs)),
   );
   $("main").append(...sections);
   $("nav").replaceChildren(

@@ -1,0 +1,58 @@
+"""What a cut costs, on the page: the numbers of the table, and files that are none."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import layerwise as lw
+from layerwise.cutting.table import CutCost, CutTable
+from layerwise.errors import RequestError
+from layerwise.page.costs import shown_costs
+
+TABLE = CutTable(
+    {"id": "mine", "revision": None},
+    (CutCost("emb", 0, 10, 40, 1000.5), CutCost("1", 1, 20, 80, 500.25, 0.8, 0.7, 0.9, True)),
+    3,
+    30,
+    1,
+    "cpu",
+    "kind",
+    "accuracy",
+)
+
+
+def test_the_page_has_the_numbers_of_the_table(tmp_path: Path) -> None:
+    (tmp_path / "table.json").write_text(json.dumps(TABLE.to_json()))
+    content = shown_costs(TABLE)
+    assert content is not None
+    assert content == shown_costs(tmp_path / "table.json") == shown_costs(TABLE.to_json())
+    assert [row["tokens_per_s"] for row in content["rows"]] == [1000.5, 500.25]
+    assert content["rows"][1]["high"] == 0.9
+    assert shown_costs(None) is None
+
+
+def test_a_report_takes_it(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
+    states = encoder_of("bert").encode(["one two", "three", "four five six"])
+    page = lw.report(states, tmp_path / "page.html", costs=TABLE)
+    assert page.is_file()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        "{}",
+        json.dumps({**TABLE.to_json(), "rows": []}),
+        json.dumps({**TABLE.to_json(), "rows": [{}]}),
+    ],
+)
+def test_other_files_are_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text(content)
+    with pytest.raises(RequestError, match="other.json"):
+        shown_costs(tmp_path / "other.json")
+    with pytest.raises(RequestError, match=r"costs='.*none.json': No such file"):
+        shown_costs(tmp_path / "none.json")
