@@ -20,7 +20,7 @@ LANGS = ("en", "zh")
 PAIR_ENCODINGS = ("separate", "joint")
 ALIGNMENT_METHODS = ("argmax", "itermax", "match", "softmax")
 ALIGNMENT_FORMATS = ("jsonl", "pharaoh")
-WORD_SPLITS = ("chars",)
+WORD_SPLITS = ("chars", "jieba")
 FORMATS = ("auto", "txt", "docs", "jsonl", "json", "csv", "tsv", "parquet", "arrow", "hf", "conll", "fasta")
 # The metrics by which `probe` can compare; which of them a task has is `labels.metrics.choices`.
 RANKING_METRICS = (
