@@ -1,5 +1,6 @@
 """Words of Chinese: jieba joins the CJK characters of a run, and all else is as without it."""
 
+import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,7 +67,7 @@ def test_words_are_joined_characters_and_nothing_else_changes(text: str) -> None
         assert start in starts
         assert end in ends
         inside = [pair for pair in plain if start <= pair[0] < end]
-        assert all(a[1] == b[0] for a, b in zip(inside, inside[1:], strict=False))
+        assert all(a[1] == b[0] for a, b in itertools.pairwise(inside))
         assert len(inside) == 1 or all("\u4e00" <= text[a] <= "\u9fff" for a, _ in inside)
     covered = [pair for start, end in borders for pair in plain if start <= pair[0] < end]
     assert covered == plain, "no word is lost"
@@ -102,7 +103,9 @@ def test_nothing_is_written_or_read_beside_the_dictionary(
 def test_without_jieba_the_pip_line_is_given_before_the_work(
     without_jieba: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(RequestError, match=r"word_split='jieba' needs jieba; .*pip install 'layerwise\[jieba\]'"):
+    with pytest.raises(
+        RequestError, match=r"word_split='jieba' needs jieba; .*pip install 'layerwise\[jieba\]'"
+    ):
         check_split("jieba")
     source = tmp_path / "texts.txt"
     source.write_text("北京\n", encoding="utf-8")

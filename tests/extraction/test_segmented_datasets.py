@@ -38,7 +38,9 @@ def test_rows_are_words_with_their_offsets(dataset: lw.LayerDataset) -> None:
     assert dataset.manifest.settings.word_split == dataset.word_split == "jieba"
 
 
-def test_a_word_is_the_mean_of_its_characters(dataset: lw.LayerDataset, encoder_of: Callable[[str], Any]) -> None:
+def test_a_word_is_the_mean_of_its_characters(
+    dataset: lw.LayerDataset, encoder_of: Callable[[str], Any]
+) -> None:
     """The tokenizer of BERT makes a token of each character, so rows of characters are those of tokens."""
     characters = encoder_of("bert").encode(TEXTS[:1], level="word")
     of_words = dataset.layer("2")[: len(words(TEXTS[:1]))]
@@ -71,9 +73,7 @@ def test_another_split_is_another_dataset(
     assert main([*command, "--model", model, "--word-split", "jieba"]) == 0
 
 
-def test_a_head_splits_new_texts_as_in_its_training(
-    dataset: lw.LayerDataset, tmp_path: Path
-) -> None:
+def test_a_head_splits_new_texts_as_in_its_training(dataset: lw.LayerDataset, tmp_path: Path) -> None:
     tags = [["O" if word in "，。 ok" else "B-X" for word in words([text])] for text in TEXTS]
     labels = tmp_path / "labels.jsonl"
     labels.write_text("".join(f'{{"tag": {tag!r}}}\n'.replace("'", '"') for tag in tags), encoding="utf-8")
@@ -86,4 +86,7 @@ def test_a_head_splits_new_texts_as_in_its_training(
     assert len(borders) < 6
     assert answer["spans"]
     for span in answer["spans"]:
-        assert (span["start"] in {a for a, _ in borders}, span["end"] in {b for _, b in borders}) == (True, True)
+        assert (span["start"] in {a for a, _ in borders}, span["end"] in {b for _, b in borders}) == (
+            True,
+            True,
+        )

@@ -139,7 +139,10 @@ def test_of_chinese_the_note_names_models_that_read_it(
     tokens = sum(lw.open_dataset(tmp_path / "hotel.lw").texts["tokens"].to_pylist()[:1])
     (note,) = (record.getMessage() for record in caplog.records if "unknown" in record.getMessage())
     assert note.startswith(f"in a sample of 1 texts, {counted(HOTEL[:1])} of {tokens} tokens (")
-    assert "a model that reads Chinese, such as bert-base-chinese or intfloat/multilingual-e5-small (model)" in note
+    assert (
+        "a model that reads Chinese, such as bert-base-chinese or intfloat/multilingual-e5-small (model)"
+        in note
+    )
     assert note.endswith("its downloaded folder, or a mirror of the hub in the variable HF_ENDPOINT")
 
 

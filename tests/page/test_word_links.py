@@ -104,11 +104,13 @@ def started() -> Iterator[Any]:
 @pytest.mark.parametrize("wide", [360, 1440])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_words_and_links_can_be_read(
-    scheme: str, lang: str, wide: int, started: Any, tmp_path: Path
-) -> None:
+def test_words_and_links_can_be_read(scheme: str, lang: str, wide: int, started: Any, tmp_path: Path) -> None:
     """Words stand out from the page in both schemes, a line goes from word to word, and only its box scrolls."""
-    pair = {"a": ["科学家", "一直"], "b": ["scientists"] * 40, "links": {"argmax": {"emb": [[1, 3]], "1": []}}}
+    pair = {
+        "a": ["科学家", "一直"],
+        "b": ["scientists"] * 40,
+        "links": {"argmax": {"emb": [[1, 3]], "1": []}},
+    }
     (tmp_path / "links").write_text(lines(1, **pair))
     states = states_of(noise(8, 4, 2), {"y": np.arange(8)})
     page = lw.report(states, tmp_path / "page.html", links=tmp_path / "links", lang=lang)
@@ -128,7 +130,9 @@ def test_words_and_links_can_be_read(
     tab.select_option("#links-layer", "emb")
     link, words = tab.locator("#links .word-link"), tab.locator("#links .linked-word")
     assert float(link.get_attribute("x1")) == pytest.approx(float(words.nth(1).get_attribute("x")), abs=0.1)
-    assert float(link.get_attribute("x2")) == pytest.approx(float(words.nth(2 + 3).get_attribute("x")), abs=0.1)
+    assert float(link.get_attribute("x2")) == pytest.approx(
+        float(words.nth(2 + 3).get_attribute("x")), abs=0.1
+    )
     assert tab.evaluate("document.documentElement.scrollWidth") == wide
     assert opened.complaints == []
     opened.context.close()

@@ -8,7 +8,6 @@ import runpy
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,9 @@ def test_the_readme_has_commands_and_code_that_are_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "folder"), [(README, ROOT), (TUTORIAL, ROOT / "docs/zh"), (ENGLISH, ROOT)], ids=["zh", "tutorial", "en"]
+    ("text", "folder"),
+    [(README, ROOT), (TUTORIAL, ROOT / "docs/zh"), (ENGLISH, ROOT)],
+    ids=["zh", "tutorial", "en"],
 )
 def test_links_lead_to_files_and_headings(text: str, folder: Path) -> None:
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
@@ -80,15 +81,17 @@ def test_the_corpus_is_as_the_tutorial_says() -> None:
         assert len(names.split("\n\n")) == sentences
         tags = [line.partition("\t")[2] for line in names.splitlines() if line]
         assert set(tags) == {"O", *(f"{part}-{kind}" for part in "BI" for kind in ("PER", "LOC", "ORG"))}
-    train, test = ((folder / f"reviews{name}.csv").read_text(encoding="utf-8").splitlines() for name in ("", "_test"))
+    train, test = (
+        (folder / f"reviews{name}.csv").read_text(encoding="utf-8").splitlines() for name in ("", "_test")
+    )
     assert set(train) & set(test) == {"text,label"}, "no review is in both parts"
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    yield tmp_path
+    return tmp_path
 
 
 def run(command: str, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +99,9 @@ def run(command: str, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before, _, piped = command.rpartition(" | ")
     if before:
         (words,) = shlex.split(before)[1:]
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{words}\n".encode()), encoding="utf-8"))
+        monkeypatch.setattr(
+            sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{words}\n".encode()), encoding="utf-8")
+        )
     arguments = [model if word == "$MODEL" else word for word in shlex.split(piped)]
     assert arguments[0] == "layerwise"
     assert main(arguments[1:]) == 0, command
@@ -166,6 +171,12 @@ def test_the_tutorial_has_the_scores_that_it_tells(
         # Two digits are told, and other processors round a review of 120 the other way.
         assert abs(scores[mix] - score) <= 0.005 + 1 / 120, mix
     assert probe["advice"]["best"] == "10"
-    assert lw.load_head("reviews.head").evaluate("examples/zh/reviews_test.csv")["label"].scores["accuracy"].score >= 0.95
+    assert (
+        lw.load_head("reviews.head")
+        .evaluate("examples/zh/reviews_test.csv")["label"]
+        .scores["accuracy"]
+        .score
+        >= 0.95
+    )
     names = lw.load_head("names.head").evaluate("examples/zh/names_test.conll", words="token")["tag"]
     assert names.scores["span_f1"].score == pytest.approx(0.67, abs=0.03)

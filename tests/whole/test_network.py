@@ -190,9 +190,7 @@ def ran(arguments: list[str]) -> Ran:
     return Ran(arguments, code, messages.getvalue(), events)
 
 
-def test_every_command_keeps_to_this_machine(
-    runs: list[Ran], commands: dict[str, list[list[str]]]
-) -> None:
+def test_every_command_keeps_to_this_machine(runs: list[Ran], commands: dict[str, list[list[str]]]) -> None:
     assert set(commands) == set(_COMMANDS), "each command is watched"
     for each in runs:
         assert each.code == 0, each.messages
@@ -212,7 +210,9 @@ def foreign_flags(command: str, messages: str) -> set[str]:
 
 def test_messages_of_a_command_name_its_own_flags(runs: list[Ran]) -> None:
     told = [each for each in runs if "query: " in each.messages]
-    assert {each.arguments[0] for each in told} == {"show", "extract", "serve"}, "only they leave the prompt to users"
+    assert {each.arguments[0] for each in told} == {"show", "extract", "serve"}, (
+        "only they leave the prompt to users"
+    )
     for each in runs:
         assert not foreign_flags(each.arguments[0], each.messages), each.messages
     (served,) = (each.messages for each in told if each.arguments[0] == "serve")

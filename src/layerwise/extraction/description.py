@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from layerwise.extraction.shard_maker import WorkerDescription
     from layerwise.read.corpus import Corpus
 
+
 def describe(worker: WorkerDescription, corpus: Corpus, sources: tuple[SourceEntry, ...]) -> Description:
     """Return the description of a dataset of one extraction, after its source was read."""
     settings, model = worker.settings, worker.model

@@ -21,10 +21,10 @@ from layerwise.errors import DatasetError, RequestError
 from layerwise.example import Example, digest
 from layerwise.extraction.context import documents_of
 from layerwise.extraction.description import column_notices, describe, describe_grown
-from layerwise.extraction.unknown import sample_of, tell_unknown_of_sample
 from layerwise.extraction.shard_maker import ShardRecipe, Task
 from layerwise.extraction.sources import StoredSource, settings_at, stored_source, with_source
 from layerwise.extraction.stored_model import adapter_name
+from layerwise.extraction.unknown import sample_of, tell_unknown_of_sample
 from layerwise.options import EncodeOptions, ExtractOptions, LoadOptions, ReadOptions, part
 from layerwise.parallel.executor import Executor, Report
 from layerwise.read import open_corpus

@@ -162,9 +162,7 @@ class ShardMaker:
             engine=encoder.engine,
         )
         model = ModelEntry.from_json(encoder.description)
-        unknown = encode.shard_plan.unknown_tokens(
-            encoder.tokenizer, self._recipe.sample, self._request
-        )
+        unknown = encode.shard_plan.unknown_tokens(encoder.tokenizer, self._recipe.sample, self._request)
         return WorkerDescription(settings, model, self._widths, encoder.notes, unknown)
 
     def prepare(self, task: Task) -> Ready:

@@ -19,7 +19,9 @@ _LOG = logging.getLogger("layerwise")
 _TEXTS, _CHARACTERS = 256, 65_536  # of a sample: it is tokenised in a few milliseconds
 _IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
 _KANA = re.compile("[\u3041-\u30ff]")
-_CHINESE = 0.3  # the share of ideographs among the characters of Chinese texts, digits and Latin names included
+_CHINESE = (
+    0.3  # the share of ideographs among the characters of Chinese texts, digits and Latin names included
+)
 _MODELS = "bert-base-chinese or intfloat/multilingual-e5-small"
 
 
