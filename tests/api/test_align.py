@@ -1,6 +1,7 @@
 """align from end to end: tiny models against plain transformers, the command, and a real model's published targets."""
 
 import json
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -18,7 +19,9 @@ from layerwise.cli.main import main
 
 GERMAN = ["a text of every layer .", "the first , the last", "encoder", "Don't stop it !"]
 ENGLISH = ["every layer , a text .", "the last and the first", "a word of an encoder", "stop ."]
-E5 = Path("/tmp/e5")
+E5 = Path(
+    os.environ.get("LAYERWISE_TEST_E5", "nowhere")
+)  # the folder of the model that ../shared/tools makes
 
 
 def plain(model: Any, tokenizer: Any, words: list[str]) -> tuple[list[np.ndarray[Any, Any]], list[int]]:
