@@ -258,6 +258,10 @@ def quick_workers(python: Python, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def quick_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
+    quicken_ceilings(monkeypatch)
+
+
+def quicken_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `bench` measure the processor's best matrix product by one run, where no number matters."""
     from layerwise.encode import int8, linear
 

@@ -6,13 +6,14 @@ switches to flags by `as_flags`; without it, messages name parameters.
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 _NO_VALUE = object()
 _FLAGS = {"heads": "head"}  # where a verb has a parameter `head` too
 _flags = False
+_offered: frozenset[str] | None = None
 
 
 def argument(name: str, value: Any = _NO_VALUE) -> str:
@@ -59,6 +60,23 @@ def as_flags(flags: bool = True) -> Iterator[None]:
         yield
     finally:
         _flags = before
+
+
+@contextmanager
+def offering(names: Iterable[str]) -> Iterator[None]:
+    """Say until the end of the block, for all threads of this process, which arguments the running command has."""
+    global _offered
+    before = _offered
+    _offered = frozenset(names)
+    try:
+        yield
+    finally:
+        _offered = before
+
+
+def is_offered(name: str) -> bool:
+    """Return whether the user can give this argument, so that a message may name it; True where no command runs."""
+    return not _flags or _offered is None or name in _offered
 
 
 def are_flags() -> bool:

@@ -23,7 +23,7 @@ ALIGNMENT_FORMATS = ("jsonl", "pharaoh")
 EXPORT_FORMATS = ("parquet", "npy", "binary", "int8", "pca:D", "faiss", "usearch")
 CUT_FORMATS = ("folder", "onnx")
 CUT_PRECISIONS = ("fp32", "int8")
-WORD_SPLITS = ("chars",)
+WORD_SPLITS = ("chars", "jieba")
 FORMATS = ("auto", "txt", "docs", "jsonl", "json", "csv", "tsv", "parquet", "arrow", "hf", "conll", "fasta")
 # The metrics by which `probe` can compare; which of them a task has is `labels.metrics.choices`.
 RANKING_METRICS = (

@@ -253,8 +253,8 @@ class WordOptions:
 
     word_split: str | None = option(
         None,
-        "what a word of raw text is; chars: each character, as residues of proteins and bases of DNA (default: chars for "
-        "FASTA, else a run of letters and digits)",
+        "what a word of raw text is; chars: each character, as residues of proteins and bases of DNA; jieba: Chinese words, "
+        "by the segmenter jieba (default: chars for FASTA, else a run of letters and digits, or a Chinese character)",
         choices=WORD_SPLITS,
     )
 

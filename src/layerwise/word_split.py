@@ -1,16 +1,22 @@
 """Split raw text into words, by one rule for every model; for proteins and DNA each character is a word.
 
 A word is a run of letters and digits with the marks that belong to them, a CJK character, or any other
-visible character. The rule uses the general categories of the Unicode database.
+visible character. The rule uses the general categories of the Unicode database. On request a segmenter joins the
+CJK characters of a run into words.
 """
 
 import re
 import unicodedata
+from collections.abc import Iterator
+
+from layerwise import choices
+from layerwise.segmenter import JIEBA, check_segmenter, segment
 
 # Every character is replaced by the letter of its class, so that one short pattern splits the text:
 # a letter or digit, c CJK, s other visible, m mark, v invisible mark, j joiner, and a space for all others.
 _WORD = re.compile(r"a[amv]*(?:j+[amv]+)*|[csm][mv]*")
 _CHARACTER = re.compile(r"[acsm][mv]*")
+_WORD_OR_RUN = re.compile(r"(?:c[mv]*)+|" + _WORD.pattern)
 _JOINERS = (0x200C, 0x200D)
 # The blocks that BERT's tokenizer treats as Chinese; planes 2 and 3 hold ideographs only, now and later.
 _CJK = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2FFFD), (0x30000, 0x3FFFD))
@@ -45,14 +51,47 @@ def _within(point: int, ranges: tuple[tuple[int, int], ...]) -> bool:
 _CLASSES = _Classes()
 
 
+def check_split(word_split: str | None) -> None:
+    """Check what a word is to be, before any work.
+
+    Raises:
+        RequestError: none of `choices.WORD_SPLITS`, or one whose library isn't installed.
+    """
+    if word_split is not None:
+        choices.one_of("word_split", word_split, choices.WORD_SPLITS)
+    if word_split == JIEBA:
+        check_segmenter()
+
+
 def split_words(text: str, word_split: str | None = None) -> list[tuple[int, int]]:
     """Return the spans of the words of `text`, in code points, in order, without overlap.
 
     A zero-width joiner or non-joiner inside a run belongs to it; controls, format characters and spaces are
-    in no word. With `word_split="chars"` each visible character, with its marks, is a word.
+    in no word. With `word_split="chars"` each visible character, with its marks, is a word; with `"jieba"` CJK
+    characters that follow each other are the words of a segmenter, and all else is as without.
 
     >>> split_words("MKT 7"), split_words("MKT 7", "chars")
     ([(0, 3), (4, 5)], [(0, 1), (1, 2), (2, 3), (4, 5)])
+
+    Raises:
+        RequestError: `"jieba"`, which isn't installed.
     """
+    classes = text.translate(_CLASSES)
+    if word_split == JIEBA:
+        return list(_segmented(text, classes))
     pattern = _WORD if word_split is None else _CHARACTER
-    return [match.span() for match in pattern.finditer(text.translate(_CLASSES))]
+    return [match.span() for match in pattern.finditer(classes)]
+
+
+def _segmented(text: str, classes: str) -> Iterator[tuple[int, int]]:
+    for match in _WORD_OR_RUN.finditer(classes):
+        start, end = match.span()
+        if classes[start] != "c":
+            yield start, end
+            continue
+        # Marks belong to the character before them; the segmenter doesn't see them.
+        borders = [place for place in range(start, end) if classes[place] == "c"] + [end]
+        first = 0
+        for word in segment("".join(text[place] for place in borders[:-1])):
+            yield borders[first], borders[first + len(word)]
+            first += len(word)

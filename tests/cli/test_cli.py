@@ -749,8 +749,11 @@ def test_a_hub_that_does_not_answer(here: Path, refused: Refused, monkeypatch: p
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     message = refused("show", "hi", "--model", "nobody/nothing")
-    assert "the hub can't be reached" in message
-    assert "--model minilm" in message
+    assert "the hub can't be reached (http://127.0.0.1:9)" in message
+    assert "name a mirror of the hub in the variable HF_ENDPOINT, or use --model minilm (offline)" in message
+    assert "or a local folder of a downloaded model" in message
+    # `info` has no --model.
+    assert "or use minilm (offline) or a local folder" in refused("info", "nobody/nothing")
 
 
 def test_a_name_that_no_model_can_have(refused: Refused, here: Path) -> None:

@@ -358,3 +358,15 @@ def test_a_folder_without_a_vocabulary_is_refused_as_before(folders: dict[str, P
     (folder / "vocab.txt").unlink()
     with pytest.raises(ModelError, match="holds no tokenizer"):
         lw.load_encoder(folder, device="cpu")
+
+
+def test_words_are_offered_where_they_can_be_given(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`extract` has `--words`, and `show` has not."""
+    source, model = tmp_path / "texts.txt", ["--level", "word", "--model", str(folders["byt5"])]
+    source.write_text("a\n")
+    assert main(["show", "a", *model]) == 2
+    assert "gives none; use --level token or text" in capsys.readouterr().err
+    assert main(["extract", str(source), "--out", str(tmp_path / "out"), *model]) == 2
+    assert "use pre-split words (--words), or --level token or text" in capsys.readouterr().err

@@ -12,6 +12,8 @@ import pytest
 import layerwise as lw
 from layerwise.cli.main import main
 from layerwise.errors import DatasetError
+from layerwise.example import Example
+from layerwise.extraction.unknown import is_chinese, sample_of
 from layerwise.store.tables import table_bytes
 from reference import Plain
 
@@ -107,20 +109,76 @@ def test_many_unknown_tokens_are_a_note(
     counted: Count, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, out = lines(tmp_path / "texts.txt", FOREIGN), tmp_path / "texts.lw"
-    for _ in range(2):  # a finished dataset says so again
+    # Before the work of a sample, which is all of these texts; a finished dataset says so again.
+    for of_sample in ("in a sample of 4 texts, ", ""):
         assert main(["extract", str(source), "--out", str(out), "--model", model]) == 0
         notes = [line for line in capsys.readouterr().err.splitlines() if "unknown" in line]
         tokens = lw.open_dataset(out).manifest.totals.tokens
         unknown = counted(FOREIGN)
         assert notes == [
-            f"layerwise: note: {unknown} of {tokens} tokens ({unknown / tokens:.1%}) are unknown to the model {model!r}, "
-            "which reads all of them as the same token; choose a model that was made for their language or script (--model)"
+            f"layerwise: note: {of_sample}{unknown} of {tokens} tokens ({unknown / tokens:.1%}) are unknown to the model "
+            f"{model!r}, which reads all of them as the same token; choose a model that was made for their language or script "
+            "(--model)"
         ]
     assert main(["info", str(out)]) == 0
     assert f"{unknown} of {tokens} tokens ({unknown / tokens:.1%})" in capsys.readouterr().out
     assert main(["info", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["totals"]["unknown"] == unknown
     assert f"({unknown} unknown)" in str(lw.info(out))
+
+
+HOTEL = ["房间很干净，服务态度也好。", "早餐一般，位置不错 ok", "下次还来"]
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_of_chinese_the_note_names_models_that_read_it(
+    workers: int | None, model: str, counted: Count, tmp_path: Path, caplog: Any, quick_workers: None
+) -> None:
+    source = lines(tmp_path / "hotel.txt", HOTEL)
+    lw.extract(source, tmp_path / "hotel.lw", model=model, workers=workers, shard_texts=1)
+    tokens = sum(lw.open_dataset(tmp_path / "hotel.lw").texts["tokens"].to_pylist()[:1])
+    (note,) = (record.getMessage() for record in caplog.records if "unknown" in record.getMessage())
+    assert note.startswith(f"in a sample of 1 texts, {counted(HOTEL[:1])} of {tokens} tokens (")
+    assert (
+        "a model that reads Chinese, such as bert-base-chinese or intfloat/multilingual-e5-small (model)"
+        in note
+    )
+    assert note.endswith("its downloaded folder, or a mirror of the hub in the variable HF_ENDPOINT")
+
+
+def test_the_note_comes_before_the_work(model: str, tmp_path: Path, caplog: Any) -> None:
+    """It is told when the first shard can't be written yet."""
+    told: list[str] = []
+
+    def progress(_: Any) -> None:
+        if (tmp_path / "hotel.lw").exists() and not told:
+            told.append(caplog.text)
+
+    lw.extract(lines(tmp_path / "hotel.txt", HOTEL), tmp_path / "hotel.lw", model=model, progress=progress)
+    assert "in a sample of 3 texts" in told[0]
+
+
+def test_a_sample_is_small_and_of_the_whole_shard() -> None:
+    examples = [Example(f"text {n}") for n in range(1000)]
+    sample = list(sample_of(examples))
+    assert [example.text for example in sample] == [f"text {n}" for n in range(0, 1000, 4)]
+    long = [Example("x" * 30_000)] * 9
+    assert len(list(sample_of(long))) == 3, "no more after 65,536 characters"
+    assert list(sample_of([])) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "chinese"),
+    [
+        ("房间很干净", True),
+        ("我用 BERT 模型做了 3 次实验", True),
+        ("東京の部屋はとてもきれいでした", False),
+        ("Ω ★ the word", False),
+        ("", False),
+    ],
+)
+def test_what_chinese_is(text: str, chinese: bool) -> None:
+    assert is_chinese([text]) == chinese
 
 
 def test_one_token_in_ten_is_no_note(make: Make, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,7 +1,7 @@
 """The sentence pairs with links on the page: from a file or a result, and what is no such file is refused."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import layerwise as lw
+from browser import Opened, browser
+from contrast import contrast
 from layerwise.cli.main import main
 from layerwise.errors import RequestError
 from layerwise.page.word_links import SHOWN, shown_links
@@ -91,3 +93,46 @@ def test_the_command_takes_the_file(tmp_path: Path, model: str, capsys: pytest.C
     assert main(command) == 2
     assert "line 1 is no sentence pair with links" in capsys.readouterr().err
     assert not (tmp_path / "p.html").exists()
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Any]:
+    with browser() as program:
+        yield program
+
+
+@pytest.mark.parametrize("wide", [360, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_words_and_links_can_be_read(scheme: str, lang: str, wide: int, started: Any, tmp_path: Path) -> None:
+    """Words stand out from the page in both schemes, a line goes from word to word, and only its box scrolls."""
+    pair = {
+        "a": ["科学家", "一直"],
+        "b": ["scientists"] * 40,
+        "links": {"argmax": {"emb": [[1, 3]], "1": []}},
+    }
+    (tmp_path / "links").write_text(lines(1, **pair))
+    states = states_of(noise(8, 4, 2), {"y": np.arange(8)})
+    page = lw.report(states, tmp_path / "page.html", links=tmp_path / "links", lang=lang)
+    opened = Opened(started, page, wide=wide, color_scheme=scheme)
+    tab = opened.tab
+    tab.wait_for_selector("html[data-ready]")
+    colours = tab.evaluate(
+        """() => ["#links .linked-word", "#links"].map((name) => {
+            const style = getComputedStyle(document.querySelector(name));
+            const colour = name.endsWith("word") ? style.fill : style.backgroundColor;
+            return colour.match(/[\\d.]+/g).slice(0, 3).map((part) => Number(part) / 255);
+        })"""
+    )
+    assert contrast(*colours) > 7
+    assert tab.locator("#links .linked-word").count() == 42
+    assert tab.locator("#links .word-link").count() == 0, "the last layer has no links"
+    tab.select_option("#links-layer", "emb")
+    link, words = tab.locator("#links .word-link"), tab.locator("#links .linked-word")
+    assert float(link.get_attribute("x1")) == pytest.approx(float(words.nth(1).get_attribute("x")), abs=0.1)
+    assert float(link.get_attribute("x2")) == pytest.approx(
+        float(words.nth(2 + 3).get_attribute("x")), abs=0.1
+    )
+    assert tab.evaluate("document.documentElement.scrollWidth") == wide
+    assert opened.complaints == []
+    opened.context.close()

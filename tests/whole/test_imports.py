@@ -37,6 +37,7 @@ DOMAIN = {
     "unknown",
     "widths",
     "wording",
+    "segmenter",
     "word_split",
     "word_vectors",
 }
@@ -84,6 +85,7 @@ SOLE_TENANTS = {
     "ray": {"parallel/ray.py"},
     "presidio_analyzer": {"read/presidio.py"},
     "spacy": {"read/presidio.py"},
+    "jieba": {"segmenter.py"},
     "peft": {"encode/adapters.py"},
     "sentence_transformers": {"extraction/speed.py"},
     "flair": {"extraction/speed.py"},

@@ -1,24 +1,31 @@
-"""No telemetry, and no network: the sockets of every command are watched while it runs.
+"""Every command is run once. No telemetry, and no network: its sockets are watched. Its messages name only its own flags.
 
 Python reports every look-up of a name, and every address that a socket is bound to, connected to or sent to, before it
 happens (audit events). Nothing but this machine may be named.
 """
 
+import argparse
+import contextlib
+import io
 import ipaddress
 import json
+import re
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from layerwise.cli.main import _COMMANDS, main
+from conftest import quicken_ceilings
+from layerwise.cli.main import _COMMANDS, _parser, main
 from layerwise.server.loopback import Loopback
 from layerwise.server.run import HttpServer
+from st_folders import make_folder
 
 _EVENTS = (
     *("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg"),
@@ -54,14 +61,20 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_watch)  # stays for the life of the process; it records nothing unless `_seen` is a list
 
 
-@pytest.fixture
-def seen() -> Iterator[list[tuple[str, str]]]:
+@contextlib.contextmanager
+def watched() -> Iterator[list[tuple[str, str]]]:
     global _seen
     _seen = []
     try:
         yield _seen
     finally:
         _seen = None
+
+
+@pytest.fixture
+def seen() -> Iterator[list[tuple[str, str]]]:
+    with watched() as events:
+        yield events
 
 
 def test_the_watch_sees_what_it_should(seen: list[tuple[str, str]]) -> None:
@@ -88,7 +101,9 @@ def commands(
 ) -> dict[str, list[list[str]]]:
     """For every command what to run, in an order in which each finds what it needs."""
     at = tmp_path_factory.mktemp("network")
-    model = str(model_folder("bert"))
+    prompts = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
+    name = "config_sentence_transformers.json"
+    model = str(make_folder(model_folder("bert"), at / "model", settings=prompts, name=name))
     rows = [{"text": f"the old ship {n} a@example.org", "label": "ab"[n % 2], "id": n} for n in range(24)]
     for name, part in (("rows", rows), ("more", rows[:8])):
         (at / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
@@ -141,14 +156,19 @@ def commands(
     }
 
 
-def test_every_command_keeps_to_this_machine(
-    commands: dict[str, list[list[str]]],
-    seen: list[tuple[str, str]],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    quick_ceilings: None,
-) -> None:
-    assert set(commands) == set(_COMMANDS), "each command is watched"
+@dataclass(frozen=True)
+class Ran:
+    """What one run of a command gave: its exit code, its messages, and the hosts that it named."""
+
+    arguments: list[str]
+    code: int
+    messages: str
+    hosts: list[tuple[str, str]]
+
+
+@pytest.fixture(scope="module")
+def runs(commands: dict[str, list[list[str]]]) -> list[Ran]:
+    """Every run of every command."""
 
     def served(server: Loopback) -> None:
         assert server.url.startswith("http://127.0.0.1:")
@@ -159,9 +179,79 @@ def test_every_command_keeps_to_this_machine(
         run(server)
 
     run = HttpServer.run
-    monkeypatch.setattr(HttpServer, "run", answered)
-    monkeypatch.setattr(Loopback, "serve", served)
-    for several in commands.values():
-        for arguments in several:
-            assert main(arguments) == 0, capsys.readouterr().err
-            assert seen == [], f"layerwise {' '.join(arguments)} used the network"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HttpServer, "run", answered)
+        patch.setattr(Loopback, "serve", served)
+        quicken_ceilings(patch)
+        return [ran(arguments) for several in commands.values() for arguments in several]
+
+
+def ran(arguments: list[str]) -> Ran:
+    messages = io.StringIO()
+    with (
+        watched() as events,
+        contextlib.redirect_stderr(messages),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
+        code = main(arguments)
+    return Ran(arguments, code, messages.getvalue(), events)
+
+
+def test_every_command_keeps_to_this_machine(runs: list[Ran], commands: dict[str, list[list[str]]]) -> None:
+    assert set(commands) == set(_COMMANDS), "each command is watched"
+    for each in runs:
+        assert each.code == 0, each.messages
+        assert each.hosts == [], f"layerwise {' '.join(each.arguments)} used the network"
+
+
+# --- flags in messages ------------------------------------------------------------------------------------
+
+
+def foreign_flags(command: str, messages: str) -> set[str]:
+    """Return the flags that messages of a command name and that it lacks; those of a quoted command are another's."""
+    (commands,) = (a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))
+    flags = {flag for action in commands.choices[command]._actions for flag in action.option_strings}
+    plain = re.sub(r"`[^`]*`|\blayerwise (?:analyze|finish|info|verify)\b.*", "", messages)
+    return set(re.findall(r"(?<![\w-])--[a-z][\w-]*", plain)) - flags
+
+
+def test_messages_of_a_command_name_its_own_flags(runs: list[Ran]) -> None:
+    told = [each for each in runs if "query: " in each.messages]
+    assert {each.arguments[0] for each in told} == {"show", "extract", "serve"}, (
+        "only they leave the prompt to users"
+    )
+    for each in runs:
+        assert not foreign_flags(each.arguments[0], each.messages), each.messages
+    (served,) = (each.messages for each in told if each.arguments[0] == "serve")
+    assert "put before each text unless a request names another in prompt_name" in served
+
+
+@pytest.mark.parametrize("wrong", ["source", "model"])
+def test_errors_of_a_command_name_its_own_flags(
+    wrong: str,
+    runs: list[Ran],
+    commands: dict[str, list[list[str]]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    quick_ceilings: None,
+) -> None:
+    """Sources that aren't there, and models that the hub, which may not be asked, would have."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.chdir(tmp_path)
+    refused = set()
+    for command, several in commands.items():
+        arguments = list(several[0])
+        if "--out" in arguments:
+            arguments[arguments.index("--out") + 1] = "new"
+        if wrong == "model":
+            arguments += ["--model", "nobody/nothing"]
+        elif len(arguments) > 1:
+            arguments[1] = "nowhere.lw"
+        each = ran(arguments)
+        unknown = "unrecognized arguments" in each.messages
+        assert unknown or not foreign_flags(command, each.messages), each.messages
+        refused |= {command} if each.code == 2 and not unknown else set()
+    if wrong == "model":
+        assert refused >= {"show", "extract", "verify", "predict", "evaluate", "align", "bench"}
+    else:
+        assert refused == set(_COMMANDS) - {"env", "show", "bench"}

@@ -11,9 +11,9 @@ from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import choose
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
-from layerwise.extraction.description import tell_unknown
 from layerwise.extraction.executors import start_executor
 from layerwise.extraction.job import prepare, redaction_of
+from layerwise.extraction.unknown import tell_unknown
 from layerwise.heads.redactors import open_redactor
 from layerwise.layers import LayerSpec
 from layerwise.options import ExtractOptions
@@ -169,7 +169,8 @@ def extract(
     ):
         job.run(executor, track, append=append)
     dataset = open_dataset(out)
-    tell_unknown(dataset.manifest)
+    if not job.told_unknown:
+        tell_unknown(dataset.manifest)
     return dataset
 
 

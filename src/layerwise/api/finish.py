@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from layerwise._util.progress import Callback, tracking
-from layerwise.extraction.description import tell_unknown
 from layerwise.extraction.finish import finish_dataset
+from layerwise.extraction.unknown import tell_unknown
 from layerwise.store import LayerDataset
 from layerwise.store.dataset_path import path_of
 

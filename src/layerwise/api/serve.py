@@ -9,7 +9,7 @@ from typing import Any
 from layerwise._util.threads import choose
 from layerwise.arguments import argument
 from layerwise.encode.computing import computing
-from layerwise.encode.load import load_encoder
+from layerwise.encode.load import load_for_requests
 from layerwise.errors import RequestError
 from layerwise.heads.head import HeadData
 from layerwise.heads.inputs import load_model
@@ -74,7 +74,7 @@ def serve(
     loaded = [head if isinstance(head, HeadData) else read_head(head) for head in heads]
     with computing(threads):
         if models or not loaded:
-            encoders = [load_encoder(model, **loading) for model in models or ("minilm",)]
+            encoders = [load_for_requests(model, **loading) for model in models or ("minilm",)]
         else:
             firsts = {(head.model["weights"], head.rows["precision"]): head for head in reversed(loaded)}
             encoders = [load_model(head, **loading) for head in reversed(firsts.values())]

@@ -8,6 +8,7 @@ from layerwise.encode.computing import computing
 from layerwise.encode.load import load_encoder
 from layerwise.encode.overview import Overview, overview
 from layerwise.layers import LayerSpec
+from layerwise.word_split import check_split
 
 
 def show(
@@ -45,8 +46,7 @@ def show(
     """
     choose(threads)
     choices.one_of("level", level, ("token", "word", "text"))
-    if word_split is not None:
-        choices.one_of("word_split", word_split, choices.WORD_SPLITS)
+    check_split(word_split)
     with computing(threads):
         encoder = load_encoder(
             model,

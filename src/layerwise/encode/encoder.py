@@ -23,7 +23,7 @@ from layerwise.encode.gather import Memory, OnBatch, PlannedRows, run_plan
 from layerwise.encode.identity import ModelIdentity
 from layerwise.encode.int8_samples import calibration_texts
 from layerwise.encode.probes import make_probes
-from layerwise.encode.prompts import chosen_prompt
+from layerwise.encode.prompts import chosen_prompt, prompt_notes
 from layerwise.encode.request import Loading, Request
 from layerwise.encode.shard_plan import (
     PlannedShard,
@@ -43,6 +43,7 @@ from layerwise.schema import Carried
 from layerwise.states import LayerStates
 from layerwise.texts import listed, refuse
 from layerwise.tolerance import COMPUTED
+from layerwise.word_split import check_split
 from layerwise.wording import Message
 
 _BUDGET = {"cpu": 2048, "cuda": 32768, "mps": 8192}  # tokens of a batch
@@ -146,11 +147,16 @@ class Encoder:
         }
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What the user should know about this model on this machine, one sentence each."""
+    def notes_besides_prompts(self) -> tuple[str, ...]:
+        """The notes for verbs that don't leave the choice of a prompt to the user."""
         slow = self.precision == "bf16" and self.device == "cpu" and not linear.has_fast_bf16()
         hint = Message("note.model.bf16", option=argument("precision", "fp32"))
         return self._notes + ((hint,) if slow else ())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about this model on this machine, one sentence each."""
+        return (*self.notes_besides_prompts, *prompt_notes(self.checkpoint.name, self.checkpoint.prompts))
 
     @property
     def tolerance(self) -> float:
@@ -181,8 +187,7 @@ class Encoder:
         self._check_sites(resolved)
         choices.one_of("long", long, choices.LONG)
         choices.one_of("level", level, choices.LEVELS)
-        if word_split is not None:
-            choices.one_of("word_split", word_split, choices.WORD_SPLITS)
+        check_split(word_split)
         if level == "text" and pool is None:
             pool = self.default_pool
         pool = choices.fit_pool(level, pool)
@@ -308,7 +313,8 @@ class Encoder:
                 otherwise; then so are the special tokens before it left out.
             prompt_name: the name of one of `prompts`, instead.
             word_split: what a word of a string is: `chars` (each character, as the residues of proteins and the bases of
-                DNA), by default a run of letters and digits, a CJK character, or another visible character.
+                DNA), by default a run of letters and digits, a CJK character, or another visible character; `jieba` is the
+                default but for Chinese, whose characters that segmenter joins to words.
 
         Returns:
             LayerStates with `rows` vectors of `width` float32 numbers per layer.

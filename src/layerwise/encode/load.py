@@ -3,6 +3,7 @@
 import copyreg
 import functools
 import logging
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from layerwise.encode.checkpoint import find_checkpoint, local_folder
 from layerwise.encode.devices import choose_device
 from layerwise.encode.encoder import Encoder
 from layerwise.encode.engine import PlainEngine
+from layerwise.encode.prompts import prompt_notes
 from layerwise.encode.request import Loading
 from layerwise.errors import RequestError
 
@@ -56,18 +58,40 @@ def load_encoder(
     """
     folder = None if adapter is None else str(adapter)
     loading = Loading(revision, device, precision, allow_pickle, trust_remote_code, random, folder)
-    return _with_notes_logged(load_quietly(model, loading))
+    encoder = load_quietly(model, loading)
+    _log(encoder.notes)
+    return encoder
+
+
+def load_without_prompts(model: str | Path = "minilm", **loading: Any) -> Encoder:
+    """Load an encoder for a verb that knows what is put before texts: its notes of prompts aren't logged.
+
+    Arguments and errors as for `load_encoder`.
+    """
+    encoder = load_quietly(model, _loading(**loading))
+    _log(encoder.notes_besides_prompts)
+    return encoder
+
+
+def load_for_requests(model: str | Path = "minilm", **loading: Any) -> Encoder:
+    """Load an encoder for a server, each request of which may name a prompt; arguments and errors as for `load_encoder`."""
+    encoder = load_quietly(model, _loading(**loading))
+    prompts = encoder.checkpoint.prompts
+    _log((*encoder.notes_besides_prompts, *prompt_notes(encoder.checkpoint.name, prompts, of_requests=True)))
+    return encoder
 
 
 def model_of(model: str | Path | Encoder, **loading: Any) -> Encoder:
-    """Return an encoder as it is, or load one by name; `loading` are the other arguments of `load_encoder`.
+    """Return an encoder as it is, or load one by name for a verb that puts no prompt before texts.
+
+    `loading` are the other arguments of `load_encoder`.
 
     Raises:
         RequestError: an adapter for an encoder, which is loaded already; as of `load_encoder`.
         ModelError: as of `load_encoder`.
     """
     if not isinstance(model, Encoder):
-        return load_encoder(model, **loading)
+        return load_without_prompts(model, **loading)
     useless = next((name for name, value in loading.items() if value), None)
     if useless is not None:
         raise RequestError(
@@ -82,10 +106,14 @@ def load_quietly(model: str | Path, loading: Loading) -> Encoder:
         return _load(model, loading)
 
 
-def _with_notes_logged(encoder: Encoder) -> Encoder:
-    for note in encoder.notes:
+def _loading(**options: Any) -> Loading:
+    adapter = options.get("adapter")
+    return Loading(**{**options, "adapter": None if adapter is None else str(adapter)})
+
+
+def _log(notes: Iterable[str]) -> None:
+    for note in notes:
         _LOG.warning("%s", note)
-    return encoder
 
 
 def _load(model: str | Path, loading: Loading) -> Encoder:
@@ -147,7 +175,7 @@ def load_plain_encoder(
 ) -> Encoder:
     """Load the reference encoder of `verify` and `bench`: plain transformers, one text (or window) per forward, fp32.
 
-    Arguments as for `load_encoder`.
+    Arguments as for `load_encoder`. Notes of prompts aren't logged: the dataset says what was put before its texts.
     """
     device = choose_device(device)
     folder = None if adapter is None else str(adapter)
@@ -162,7 +190,9 @@ def load_plain_encoder(
         )
         checkpoint = replace(checkpoint, random=random)
         loaded = hf.load(checkpoint, device=device, trust_remote_code=trust_remote_code)
-        return _with_notes_logged(Encoder(checkpoint, loaded, loading, engine=PlainEngine))
+        encoder = Encoder(checkpoint, loaded, loading, engine=PlainEngine)
+    _log(encoder.notes_besides_prompts)
+    return encoder
 
 
 def _absolute(adapter: str | None) -> str | None:

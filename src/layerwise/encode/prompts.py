@@ -8,6 +8,8 @@ from layerwise.errors import RequestError
 from layerwise.example import clean
 from layerwise.wording import Message
 
+_FIELD = "prompt_name"  # of requests
+
 
 def chosen_prompt(model: str, prompts: Prompts, prompt: Any, prompt_name: Any) -> str:
     """Return the prompt that is put before each text; an empty string for none.
@@ -45,17 +47,22 @@ def chosen_prompt(model: str, prompts: Prompts, prompt: Any, prompt_name: Any) -
     return prompts.texts[prompt_name]
 
 
-def prompt_notes(model: str, prompts: Prompts) -> tuple[str, ...]:
-    """Return a note of the default prompt of a model, or that it has prompts and none is the default."""
+def prompt_notes(model: str, prompts: Prompts, *, of_requests: bool = False) -> tuple[str, ...]:
+    """Return a note of the default prompt of a model, or that it has prompts and none is the default.
+
+    `of_requests` says that requests to a server choose, by the field `prompt_name`.
+    """
     texts = {name: text for name, text in prompts.texts.items() if text}
     if prompts.default in texts:
         prompt = _named(prompts.default, texts[prompts.default])
+        if of_requests:
+            return (Message("note.model.prompt.requests", model=repr(model), prompt=prompt, named=_FIELD),)
         options = {"option": argument("prompt"), "named": argument("prompt_name")}
         return (Message("note.model.prompt.default", model=repr(model), prompt=prompt, **options),)
     if not texts or prompts.default is not None:
         return ()
     names = [_named(name, text) for name, text in texts.items()]
-    named = argument("prompt_name")
+    named = _FIELD if of_requests else argument("prompt_name")
     return (Message("note.model.prompts", model=repr(model), prompts=names, named=named),)
 
 

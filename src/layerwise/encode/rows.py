@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from layerwise import alignment
 from layerwise.alignment import Groups
-from layerwise.arguments import argument
+from layerwise.arguments import argument, is_offered
 from layerwise.array_types import I64
 from layerwise.encode.cuts import Where
 from layerwise.encode.tokenizer import Tokens
@@ -130,7 +130,7 @@ def count(counts: dict[str, int], coverage: Coverage, rows: TextRows) -> None:
 
 def _without_offsets(level: str, where: Where) -> RequestError:
     what = "spans" if level == "span" else "words of raw text"
-    instead = "" if level == "span" else f"pre-split words ({argument('words')}), or "
+    instead = f"pre-split words ({argument('words')}), or " if level == "word" and is_offered("words") else ""
     return RequestError(
         f"{where()}: {what} are found by the offsets of tokens, and the tokenizer of this model, which is written in Python, "
         f"gives none; use {instead}{argument('level')} token or text"

@@ -112,6 +112,13 @@ def tokenised(tokenizer: Tokenizer, examples: Sequence[Example], requests: Seque
     return _tokens(tokenizer, examples, prompt, located=located)
 
 
+def unknown_tokens(tokenizer: Tokenizer, examples: Sequence[Example], request: Request) -> tuple[int, int]:
+    """Return how many tokens of texts are unknown to the model, and how many there are; errors as of `Tokenizer.texts`."""
+    tokens_of_texts = tokenised(tokenizer, examples, [request])
+    unknown = sum(int(np.count_nonzero(tokens.unknown)) for tokens in tokens_of_texts)
+    return unknown, sum(map(len, tokens_of_texts))
+
+
 def plan_tokens(
     tokenizer: Tokenizer, texts: ShardTexts, tokens_of_texts: Sequence[Tokens], request: Request
 ) -> PlannedShard:

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from layerwise._util.versions import versions
-from layerwise.arguments import argument
 from layerwise.read.record import LISTED
 from layerwise.store.manifest import Description, Machine, Manifest, SkippedRecord, SourceEntry, Tolerance
 from layerwise.tolerance import tolerance
-from layerwise.unknown import unknown_note
 from layerwise.wording import Message, some
 
 if TYPE_CHECKING:
     from layerwise.extraction.shard_maker import WorkerDescription
     from layerwise.read.corpus import Corpus
-
-_LOG = logging.getLogger("layerwise")
 
 
 def describe(worker: WorkerDescription, corpus: Corpus, sources: tuple[SourceEntry, ...]) -> Description:
@@ -44,19 +39,6 @@ def describe(worker: WorkerDescription, corpus: Corpus, sources: tuple[SourceEnt
         sources=sources,
     )
     return description.with_notices((*corpus.notices, *worker.notes))
-
-
-def tell_unknown(manifest: Manifest) -> None:
-    """Log a note if more than one token in ten of a dataset is unknown to its model."""
-    remedy = f"choose a model that was made for their language or script ({argument('model')})"
-    if manifest.settings.word_split == "chars":
-        remedy = (
-            f"choose a model of such sequences ({argument('model')}); if its tokenizer needs blanks between letters, give them "
-            f"apart, as by {argument('words', 'sequence')}"
-        )
-    note = unknown_note(manifest.totals.unknown, manifest.totals.tokens, manifest.model.id, remedy)
-    if note is not None:
-        _LOG.warning("%s", note)
 
 
 def describe_grown(description: Description, earlier: Manifest, notices: Sequence[str]) -> Description:

@@ -24,6 +24,7 @@ from layerwise.extraction.description import column_notices, describe, describe_
 from layerwise.extraction.shard_maker import ShardRecipe, Task
 from layerwise.extraction.sources import StoredSource, settings_at, stored_source, with_source
 from layerwise.extraction.stored_model import adapter_name
+from layerwise.extraction.unknown import sample_of, tell_unknown_of_sample
 from layerwise.options import EncodeOptions, ExtractOptions, LoadOptions, ReadOptions, part
 from layerwise.parallel.executor import Executor, Report
 from layerwise.read import open_corpus
@@ -44,6 +45,7 @@ from layerwise.store.manifest import (
 )
 from layerwise.store.staging import ShareEnd
 from layerwise.store.tables import join_schemas, joint_schema, read_table
+from layerwise.word_split import check_split
 from layerwise.wording import Message
 
 
@@ -74,6 +76,7 @@ def prepare(
     choices.one_of("level", options.level, ("token", "word", "text"))
     choices.fit_pool(options.level, options.pool)
     choices.one_of("dtype", options.dtype, choices.DTYPES)
+    check_split(options.word_split)
     quote = not options.no_text and redactor is None  # what a bad record is like is stored
     if redactor is not None and _pair_encoding(options) == "joint":
         raise RequestError(
@@ -112,6 +115,7 @@ def prepare(
         options.dtype,
         documents.context,
         together,
+        tuple(sample_of(first)),
     )
     carried = Carried(corpus.types, options.no_text, (*options.keep, *corpus.kept))
     return Job(recipe, settings, corpus.names, corpus, carried, itertools.chain(read, records))
@@ -156,16 +160,16 @@ def _earlier(extended: Path) -> Manifest | None:
 
 
 def _request(options: ExtractOptions, word_split: str | None, extended: Path | None) -> dict[str, Any]:
-    """Return what `Encoder.request` takes; added texts get the prompt of the dataset `extended` where none is given.
+    """Return what `Encoder.request` takes; what isn't given for added texts is that of the dataset `extended`.
 
-    `word_split` is what a word of this source is where the option doesn't say it.
+    `word_split` is what a word of this source is where neither the option nor that dataset says it.
     """
     request = part(options, EncodeOptions)
-    request["word_split"] = options.word_split or word_split
-    if extended is not None and options.prompt is None and options.prompt_name is None:
-        manifest = _earlier(extended)
-        if manifest is not None:
-            request["prompt"] = manifest.settings.prompt or ""
+    earlier = None if extended is None else _earlier(extended)
+    stored = None if earlier is None else earlier.settings
+    request["word_split"] = options.word_split or (stored and stored.word_split) or word_split
+    if stored is not None and options.prompt is None and options.prompt_name is None:
+        request["prompt"] = stored.prompt or ""
     return request
 
 
@@ -227,6 +231,7 @@ class Job:
         self.recipe, self._settings = recipe, settings
         self._sources, self._corpus, self._carried, self._records = sources, corpus, carried, records
         self.shards = self.texts = 0
+        self.told_unknown = False
         self._passed = 0.0  # the share of the source that needs no work
         self._stored = StoredSource()
         self._schemas: dict[str, pa.Schema] = {}
@@ -280,6 +285,8 @@ class Job:
         self._stored = stored_source(
             writer.manifest, writer.records, self._sources, append=not writer.finished
         )
+        if not writer.finished:
+            self.told_unknown = tell_unknown_of_sample(executor.description, self.recipe.sample)
         try:
             for record in executor.map(self._tasks(writer, share, track), self._reporter(track)):
                 writer.add(record)

@@ -59,12 +59,14 @@ class WorkerDescription:
         model: the model's entry in the manifest; its `blocks` and `width` are the dataset's.
         widths: those of the layers.
         notes: what the user should know about the model.
+        unknown: how many tokens of the recipe's sample are unknown to the model, and how many there are.
     """
 
     settings: EncoderSettings
     model: ModelEntry
     widths: Mapping[str, int]
     notes: tuple[str, ...]
+    unknown: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class ShardRecipe:
         dtype: the stored type.
         context: what `Encoder.with_context` takes; `None` for texts alone.
         together: several processes make shards at the same time.
+        sample: a few of the texts, in which unknown tokens are counted before the work.
     """
 
     out: Path
@@ -88,6 +91,7 @@ class ShardRecipe:
     dtype: str
     context: tuple[int, int] | None = None
     together: bool = False
+    sample: tuple[Example, ...] = ()
 
     def start(self, index: int, count: int) -> ShardMaker:
         """Load the encoder, and return a maker of shards; of several devices each process gets one."""
@@ -158,7 +162,8 @@ class ShardMaker:
             engine=encoder.engine,
         )
         model = ModelEntry.from_json(encoder.description)
-        return WorkerDescription(settings, model, self._widths, encoder.notes)
+        unknown = encode.shard_plan.unknown_tokens(encoder.tokenizer, self._recipe.sample, self._request)
+        return WorkerDescription(settings, model, self._widths, encoder.notes, unknown)
 
     def prepare(self, task: Task) -> Ready:
         """Tokenise a shard's texts and lay out its rows."""

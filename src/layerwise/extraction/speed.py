@@ -210,7 +210,7 @@ def _torch_threads(number: int | None) -> Iterator[None]:
 def _field(
     name: str, texts: Sequence[str], device: str | None, bf16: bool, int8: bool, threads: int | None
 ) -> _Field:
-    encoder = encode.load.load_encoder(name, device=device)
+    encoder = encode.load.load_without_prompts(name, device=device)
     plain = encode.plain_loop.PlainLoop(encoder.checkpoint, encoder.device)
     left_out: dict[str, str] = {}
     ways: dict[str, Encode] = {
@@ -221,11 +221,11 @@ def _field(
         FIRST_LAYER: lambda ts: encoder.encode(ts, layers="1", level="token", prompt=""),
     }
     if bf16:
-        rough = encode.load.load_encoder(name, device=device, precision="bf16")
+        rough = encode.load.load_without_prompts(name, device=device, precision="bf16")
         ways[BF16] = lambda ts: rough.encode(ts, level="token", prompt="")
         ways[TEXT_BF16] = lambda ts: rough.encode(ts, prompt="")
     if int8 and encoder.device == "cpu" and encode.int8.refusal() is None:
-        roughest = encode.load.load_encoder(name, device=device, precision="int8")
+        roughest = encode.load.load_without_prompts(name, device=device, precision="int8")
         ways[INT8] = lambda ts: roughest.encode(ts, level="token", prompt="")
     elif int8:
         left_out[INT8] = f"it {encode.int8.refusal()}" if encoder.device == "cpu" else "it runs on a CPU"

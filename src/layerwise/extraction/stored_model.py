@@ -54,7 +54,7 @@ def load_stored_model(
         model: where the model is now, if not under its name in the manifest.
         hashes: which of `HASHES` must be the same.
         plain: whether it runs one text at a time by plain transformers.
-        loading: further arguments of `load_encoder`.
+        loading: further arguments of `load_encoder`; notes of prompts aren't logged, as the dataset has its own.
 
     Raises:
         ModelError: no model of that name, or one whose hashes differ.
@@ -62,7 +62,7 @@ def load_stored_model(
     name, revision = model_name(dataset.manifest, model)
     loading.setdefault("random", dataset.manifest.model.random)
     adapter = loading["adapter"] = adapter_name(dataset.manifest, model, loading.get("adapter"))
-    load = encode.load.load_plain_encoder if plain else encode.load.load_encoder
+    load = encode.load.load_plain_encoder if plain else encode.load.load_without_prompts
     if "trust_remote_code" in loading:
         code_remedy = None
     try:

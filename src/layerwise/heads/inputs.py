@@ -120,7 +120,9 @@ def load_model(
         raise ModelError(f"{error}{hint if model is None else ''}") from None
     head.check_model(checkpoint.hashes(), name)
     precision = str(head.rows["precision"])
-    return encode.load.load_encoder(name, revision=revision, precision=precision, adapter=folder, **options)
+    return encode.load.load_without_prompts(
+        name, revision=revision, precision=precision, adapter=folder, **options
+    )
 
 
 def encode_rows(

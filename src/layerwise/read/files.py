@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from layerwise._util.paths import faults, is_remote, is_url, matches, place, reason
-from layerwise.arguments import are_flags, argument
+from layerwise.arguments import are_flags, argument, is_offered
 from layerwise.choices import FORMATS, one_of
 from layerwise.errors import RequestError, SourceError
 from layerwise.example import clean
@@ -133,10 +133,10 @@ def _glob_of(name: str) -> str:
 
 def _matches(pattern: str) -> list[str]:
     if not glob.has_magic(pattern):
+        folder = f", a folder with {argument('format', 'docs')}" if is_offered("format") else ""
         in_python = "" if are_flags() else f"; a text stands in a list: [{shown(clean(pattern))}]"
         raise SourceError(
-            f"{clean(pattern) or repr(pattern)} doesn't exist; name a file, a glob, "
-            f"a folder with {argument('format', 'docs')}, or - for stdin{in_python}"
+            f"{clean(pattern) or repr(pattern)} doesn't exist; name a file, a glob{folder}, or - for stdin{in_python}"
         )
     paths = sorted(_posix(match) for match in glob.glob(pattern, recursive=True))
     files = [path for path in paths if not Path(path).is_dir()]

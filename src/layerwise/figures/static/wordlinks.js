@@ -25,23 +25,27 @@ function linksPart(links) {
     "links",
     t("links"),
     el("p", { class: "lead" }, t("links.lead")),
-    pick(
-      t("links.pair"),
-      "links-pair",
-      links.pairs.map((pair, at) => [at, short(pair.a.join(" "), 60)]),
-      "pair",
-    ),
-    pick(
-      t("links.method"),
-      "links-method",
-      links.methods.map((name) => [name, shown(name)]),
-      "method",
-    ),
-    pick(
-      t("layer"),
-      "links-layer",
-      links.layers.map((name) => [name, shown(name)]),
-      "layer",
+    el(
+      "div",
+      { class: "row" },
+      pick(
+        t("links.pair"),
+        "links-pair",
+        links.pairs.map((pair, at) => [at, short(pair.a.join(" "), 60)]),
+        "pair",
+      ),
+      pick(
+        t("links.method"),
+        "links-method",
+        links.methods.map((name) => [name, shown(name)]),
+        "method",
+      ),
+      pick(
+        t("layer"),
+        "links-layer",
+        links.layers.map((name) => [name, shown(name)]),
+        "layer",
+      ),
     ),
     body,
   );
@@ -66,8 +70,8 @@ function linkedPair(pair, { method, layer }) {
     svg("line", { x1: a.spots[i].x, y1: 28, x2: b.spots[j].x, y2: ROW_GAP - 16, class: "word-link" }),
   );
   const names = [
-    ...a.spots.map(({ word, x }) => words(x, 20, word, { class: "tick", "text-anchor": "middle" })),
-    ...b.spots.map(({ word, x }) => words(x, ROW_GAP, word, { class: "tick", "text-anchor": "middle" })),
+    ...a.spots.map(({ word, x }) => words(x, 20, word, { class: "linked-word", "text-anchor": "middle" })),
+    ...b.spots.map(({ word, x }) => words(x, ROW_GAP, word, { class: "linked-word", "text-anchor": "middle" })),
   ];
   const wide = Math.max(a.end, b.end);
   const make = () =>
