@@ -548,6 +548,7 @@ def test_every_long_verb_takes_progress_and_threads() -> None:
         "served": served,
         "extract_share": extract_share,
         "bench": bench,
+        "cut": lw.cut,
     }
     computing = {name: getattr(lw, name) for name in COMPUTES} | others
     for name, verb in (computing | {name: getattr(lw, name) for name in COPIES}).items():
@@ -563,6 +564,7 @@ def test_every_long_verb_takes_progress_and_threads() -> None:
     public = {name for name in lw.__all__ if inspect.isfunction(getattr(lw, name))}
     quick = {
         "bench",
+        "cut",
         "show",
         "info",
         "env",
