@@ -43,8 +43,10 @@ def test_a_start_far_from_the_solution_leads_to_it_where_there_are_more_features
     # More rows than the 256 directions in which the preconditioner is exact, and a spectrum that goes on behind them.
     rng = np.random.default_rng(0)
     rows, width, classes = 420, 500, 4
-    x = (rng.normal(size=(rows, width)) * np.exp(-np.arange(width) / 120)) @ rng.normal(size=(width, width))
-    x = x.astype(np.float32)
+    turned = (rng.normal(size=(rows, width)) * np.exp(-np.arange(width) / 120)) @ rng.normal(
+        size=(width, width)
+    )
+    x: NDArray[np.float32] = turned.astype(np.float32)
     y = (x[:, :classes] / x[:, :classes].std() + rng.gumbel(size=(rows, classes)) / 2).argmax(axis=1)
     train = np.random.default_rng(1).random((3, rows)) < 0.9
     zeros = np.zeros(3, np.int64)

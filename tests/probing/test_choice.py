@@ -23,8 +23,8 @@ def test_an_outer_fit_starts_at_its_own_inner_fits_at_the_best_c() -> None:
             values = right if c_index else right[::-1]
             choice.add(fit, c_index, values, np.array([fit, c_index], np.float32))
     for number, outer in enumerate(design.outers):
-        expected = [np.mean([fit for fit, _ in outer.inner]), 1]
-        np.testing.assert_allclose(choice.start(number), expected, err_msg=f"outer fit {number}")
+        start = [float(np.mean([fit for fit, _ in outer.inner])), 1.0]
+        assert choice.start(number).tolist() == pytest.approx(start), f"outer fit {number}"
         assert not any(design.fits.train[fit][outer.test].any() for fit, _ in outer.inner)
 
 
