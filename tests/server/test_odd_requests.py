@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from test_guard import hold_begun, post_in_thread
 
 from layerwise.encode.encoder import Encoder
 from layerwise.server.guard import Bounds
 from layerwise.serving.limits import Limits
 from layerwise.serving.tokens import check_text_tokens
 from serving_client import KEY, Served, serving
-from test_guard import hold_begun, post_in_thread
 from waiting import until
 
 LIMITS = Limits(batch_tokens=256, request_tokens=600, cut_tokens=1200)
@@ -61,10 +61,13 @@ def test_the_connection_of_a_client_that_does_not_read_is_closed(narrow: Served,
     narrow.client.get("/health", headers={"Connection": "close"})
     until(lambda: not connections, "no connection")
     body = json.dumps({"inputs": ["word " * 70] * 3, "level": "token", "layers": "all"}).encode()
-    head = b"POST /layers HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAuthorization: Bearer %b\r\nContent-Length: %d\r\n" % (
-        narrow.port,
-        KEY.encode(),
-        len(body),
+    head = (
+        b"POST /layers HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAuthorization: Bearer %b\r\nContent-Length: %d\r\n"
+        % (
+            narrow.port,
+            KEY.encode(),
+            len(body),
+        )
     )
     with narrow.connected() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
@@ -105,7 +108,12 @@ def test_what_is_far_too_large_is_not_planned(narrow: Served, monkeypatch: pytes
         Encoder, "plan_chunks", lambda *args, **options: planned.append(1) or plan(*args, **options)
     )
     long, cut = "word " * 700, {"truncate": True}
-    for path, fields in (("/embed", {}), ("/tokenize", {}), ("/embed_all", {}), ("/embed", {"inputs": long * 2, **cut})):
+    for path, fields in (
+        ("/embed", {}),
+        ("/tokenize", {}),
+        ("/embed_all", {}),
+        ("/embed", {"inputs": long * 2, **cut}),
+    ):
         response = narrow.post(path, **{"inputs": long, **fields})
         assert response.status_code == 413, path
         assert "more than" in response.json()["error"]

@@ -32,7 +32,9 @@ _STATUSES: tuple[tuple[type[Exception], int, str], ...] = (
 _PARAMETER = re.compile(
     r"(input|inputs|model|mix|pool|layers|level|spans|dimensions|encoding_format|prompt_name)\b"
 )
-_MESSAGE_END = 600  # characters of the beginning and of the end of a long message: what was got, and what is allowed
+_MESSAGE_END = (
+    600  # characters of the beginning and of the end of a long message: what was got, and what is allowed
+)
 _TEI_TYPES = {
     "too_large": "Validation",
     "overloaded": "Overloaded",

@@ -206,7 +206,9 @@ def _opened(host: str, port: int) -> tuple[socket.socket, bool]:
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind(address)
-            bound.listen(_BACKLOG)  # who reads the address can connect at once, and waits for the server to begin
+            bound.listen(
+                _BACKLOG
+            )  # who reads the address can connect at once, and waits for the server to begin
         except BaseException:
             bound.close()
             raise

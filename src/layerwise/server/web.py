@@ -261,7 +261,10 @@ async def _unless_gone(request: Request, answer: Any) -> CompletedRequest:
 
 def _joined(headers: Headers) -> dict[str, str]:
     """Return headers by name: the first of several lines, but all of `Accept`, which is a list."""
-    return {**dict(headers), **({"accept": ", ".join(headers.getlist("accept"))} if "accept" in headers else {})}
+    return {
+        **dict(headers),
+        **({"accept": ", ".join(headers.getlist("accept"))} if "accept" in headers else {}),
+    }
 
 
 async def _gone(request: Request) -> None:

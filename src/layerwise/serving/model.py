@@ -207,9 +207,7 @@ class ServedModel:
             raise
         return Ticket(work, finish, partial(self.scheduler.abandon, work), release)
 
-    def _check_sizes(
-        self, examples: Sequence[Example], requests: Sequence[Request], ask: EncodeAsk
-    ) -> None:
+    def _check_sizes(self, examples: Sequence[Example], requests: Sequence[Request], ask: EncodeAsk) -> None:
         """Refuse what is far too large before it is planned, which takes time and memory."""
         most = self._limits.cut_tokens if requests[0].long == "truncate" else self._limits.request_tokens
         check_text_tokens(self.encoder.tokenizer, [example.text for example in examples], most)
