@@ -102,11 +102,14 @@ def test_who_has_no_key_sends_no_body(narrow: Served) -> None:
 
 def test_what_is_far_too_large_is_not_planned(narrow: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("layerwise.serving.tokens._PIECE", 64)
-    planned = []
+    planned: list[int] = []
     plan = Encoder.plan_chunks
-    monkeypatch.setattr(
-        Encoder, "plan_chunks", lambda *args, **options: planned.append(1) or plan(*args, **options)
-    )
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        planned.append(1)
+        return plan(*arguments, **options)
+
+    monkeypatch.setattr(Encoder, "plan_chunks", noted)
     long, cut = "word " * 700, {"truncate": True}
     for path, fields in (
         ("/embed", {}),
