@@ -344,8 +344,10 @@ def test_a_stop_finishes_what_was_admitted(
 ) -> None:
     answers: list[httpx.Response] = []
     with serving([encoder_of("bert")], limits=LIMITS) as served:
-        going_on = hold(served, monkeypatch)
-        threads = [post_in_thread(served, answers, input=["word " * 20] * 3) for _ in range(5)]
+        begun, going_on = hold_begun(served, monkeypatch)
+        threads = [post_in_thread(served, answers, input=["word " * 20] * 3)]
+        until(begun.is_set, "a forward of one request")
+        threads += [post_in_thread(served, answers, input=["word " * 20] * 3) for _ in range(4)]
         until(lambda: len(served.service.first.scheduler._queue) >= 4, "requests in the queue")
         idle = served.connected()
         served.http.stop()

@@ -91,6 +91,19 @@ def test_a_mix_has_one_column(served: Served, encoder_of: Callable[[str], Any], 
         assert close(column.flatten().to_numpy().reshape(reference.shape), reference)
 
 
+@pytest.mark.parametrize("kind", [ARROW, SAFETENSORS, NPY, "application/json"])
+def test_every_format_says_how_a_mix_was_made(served: Served, kind: str) -> None:
+    response = served.client.post(
+        "/layers", json={"inputs": ["a b", "c"], "mix": "mean:1,2;norm=layer"}, headers={"Accept": kind}
+    )
+    assert response.status_code == 200, response.text
+    assert "2 rows" in response.headers["x-notes"]
+    if kind == ARROW:
+        metadata = pa.ipc.open_stream(response.content).schema.metadata
+        assert metadata[b"mix"] == b"mean(1,2; norm=layer)"
+        assert metadata[b"x-notes"].decode() == response.headers["x-notes"]
+
+
 def test_spans_have_rows(served: Served, encoder_of: Callable[[str], Any]) -> None:
     texts, spans = ["Every layer", "天气很好"], [[[0, 5], [6, 11]], [[0, 2]]]
     reference = encoder_of("bert").encode(

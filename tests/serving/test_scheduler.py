@@ -314,6 +314,8 @@ def test_requests_are_bounded(encoder: Any) -> None:
         with pytest.raises(TooLarge, match="has 4 texts and may have 3"):
             model.encode(["a"] * 4, EncodeAsk())
         with pytest.raises(TooLarge, match=r"has \d+ tokens .* and may have 100"):
+            model.encode(["." * 100], EncodeAsk())
+        with pytest.raises(TooLarge, match="have more than 100 tokens"):
             model.encode(["word " * 300], EncodeAsk())
         with pytest.raises(TooLarge, match="bytes of vectors"):
             model.encode(["word " * 20], EncodeAsk(level="token"))

@@ -32,6 +32,9 @@ _STATUSES: tuple[tuple[type[Exception], int, str], ...] = (
 _PARAMETER = re.compile(
     r"(input|inputs|model|mix|pool|layers|level|spans|dimensions|encoding_format|prompt_name)\b"
 )
+_MESSAGE_END = (
+    600  # characters of the beginning and of the end of a long message: what was got, and what is allowed
+)
 _TEI_TYPES = {
     "too_large": "Validation",
     "overloaded": "Overloaded",
@@ -64,14 +67,23 @@ class Failure:
 
 
 def failure_of(error: Exception) -> Failure:
-    """Return how an exception is answered. The text of an unforeseen one stays out of the answer."""
+    """Return how an exception is answered. The text of an unforeseen one stays out of the answer.
+
+    Messages quote values of requests, which may be as long as a body; the middle of a long message is left out.
+    """
     if isinstance(error, Refusal):
         return Failure(error.status, error.kind, error.message)
     for kind, status, name in _STATUSES:
         if isinstance(error, kind):
             retry = error.retry_after if isinstance(error, Overloaded) else None
-            return Failure(status, name, str(error), _parameter(error), retry)
+            return Failure(status, name, _shortened(str(error)), _parameter(error), retry)
     return Failure(500, "internal", f"the request failed ({type(error).__name__}); report it")
+
+
+def _shortened(message: str) -> str:
+    if len(message) <= 2 * _MESSAGE_END:
+        return message
+    return f"{message[:_MESSAGE_END]} … {message[-_MESSAGE_END:]}"
 
 
 def openai_error(status: int, kind: str, message: str, parameter: str | None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -26,10 +27,12 @@ class Fields:
         """Read a body that may have the fields `names`; `null` is the same as no field.
 
         Raises:
-            FieldError: no JSON object, or another field.
+            FieldError: no JSON object, another field, or one that is given twice.
         """
         try:
-            value = json.loads(body, parse_constant=_no_constant)
+            value = json.loads(body, parse_constant=_no_constant, object_pairs_hook=_once_each)
+        except FieldError:
+            raise
         except (ValueError, RecursionError):
             raise FieldError("the body is no JSON; send a JSON object") from None
         if not isinstance(value, dict):
@@ -129,6 +132,20 @@ def _no_text(name: str, number: int, item: Any) -> str:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(name)
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the fields of a JSON object.
+
+    Raises:
+        FieldError: one is given twice: readers of JSON differ in which of them they take.
+    """
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = Counter(name for name, _ in pairs)
+        twice = names.most_common(1)[0][0]
+        raise FieldError(f"the field {twice!r:.60} is given {names[twice]} times; give it once", twice[:60])
+    return fields
 
 
 def _kind(value: Any) -> str:

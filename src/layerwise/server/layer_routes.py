@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from layerwise.layers import short_mix
+from layerwise.mixes import parse_mix
 from layerwise.server.exchange import (
     JSON,
     HttpRequest,
@@ -61,7 +63,9 @@ def plan_layers(service: Service, call: HttpRequest) -> Planned:
         truncate=fields.flag("truncate"),
     )
     if mix is not None:
-        return Planned(model.mix(texts, ask), partial(_mix_reply, kind, mix), is_batch)
+        planned = model.mix(texts, ask)
+        name = short_mix(str(parse_mix(mix, model.encoder.blocks)))
+        return Planned(planned, partial(_mix_reply, kind, name), is_batch)
     return Planned(model.encode(texts, ask), partial(_layers_reply, kind), is_batch)
 
 
@@ -128,6 +132,8 @@ def _layers_reply(kind: str, answer: LayerVectors) -> Reply:
 
 def _mix_reply(kind: str, mix: str, answer: Vectors) -> Reply:
     headers = usage_headers(answer.usage)
+    if answer.notes:
+        headers["x-notes"] = " ".join(map(str, answer.notes)).encode("ascii", "replace").decode()
     states, values = answer.states, check_finite(answer.values)
     if kind == JSON:
         rest = {**usage_fields(answer.usage), "notes": list(answer.notes)}

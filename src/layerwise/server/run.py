@@ -123,14 +123,15 @@ class _Uvicorn(uvicorn.Server):
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP/1.1 that closes connections on which no whole request arrives in time.
+    """HTTP/1.1 that closes connections on which no whole request arrives in time, and those whose answers aren't read.
 
     Attributes:
-        silence: seconds for a request to arrive.
+        silence: seconds for a request to arrive, and for a client to read the rest of an answer.
     """
 
     silence = 30.0
     _timer: asyncio.TimerHandle | None = None
+    _was_closing = False
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for a request."""
@@ -170,8 +171,14 @@ class PatientProtocol(H11Protocol):
             self._timer = None
 
     def _close_if_idle(self) -> None:
-        if not self._is_answering() and not self.transport.is_closing():
+        """Close a connection on which nothing happens; one that is closing keeps what its client didn't read, so abort it."""
+        if self._was_closing:
+            self.transport.abort()
+            return
+        if not self._is_answering():
             self.transport.close()
+        self._was_closing = self.transport.is_closing()
+        self._wait()
 
     def _is_answering(self) -> bool:
         cycle: Any = self.cycle  # None before the first request, whatever its type says
@@ -199,6 +206,9 @@ def _opened(host: str, port: int) -> tuple[socket.socket, bool]:
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind(address)
+            bound.listen(
+                _BACKLOG
+            )  # who reads the address can connect at once, and waits for the server to begin
         except BaseException:
             bound.close()
             raise

@@ -21,6 +21,7 @@ from layerwise.serving.service import Service
 
 try:
     from starlette.applications import Starlette
+    from starlette.datastructures import Headers
     from starlette.exceptions import HTTPException
     from starlette.requests import ClientDisconnect, Request
     from starlette.responses import Response
@@ -39,6 +40,7 @@ _HEADERS = {
     "x-frame-options": "DENY",
 }
 _END = b""
+_SMALL_BODY = 1024  # bytes, of requests that need none
 
 
 class Endpoint:
@@ -65,12 +67,15 @@ class Endpoint:
 
     async def _answer(self, request: Request, began: float, send: Send) -> None:
         server, route = self._server, self._route
-        headers = dict(request.headers)
+        headers = _joined(request.headers)
         server.access.check_host(headers)
         if not (isinstance(route, PlainRoute) and route.is_open):
             server.access.check_key(headers)
-        server.check_requests()
-        call = HttpRequest(request.path_params, headers, await self._body(request))
+        is_small = isinstance(route, PlainRoute) and "POST" not in route.methods
+        if not is_small:  # health and metrics are told also when the server is busy
+            server.check_requests()
+        most = _SMALL_BODY if is_small else server.bounds.body
+        call = HttpRequest(request.path_params, headers, await self._body(request, most))
         if isinstance(route, PlainRoute):
             respond = route.respond
             reply = await server.runner.in_thread(lambda: respond(server.service, call), waits=route.waits)
@@ -85,15 +90,15 @@ class Endpoint:
         finally:
             carried.ticket.release()
 
-    async def _body(self, request: Request) -> bytes:
-        """Return the body of a request.
+    async def _body(self, request: Request, most: int) -> bytes:
+        """Return the body of a request, of at most `most` bytes.
 
         Raises:
             Refusal: it is too large, compressed, or doesn't come in time.
         """
         bounds = self._server.bounds
         check_encoding(request.headers)
-        check_length(request.headers, bounds.body)
+        check_length(request.headers, most)
         parts = bytearray()
         try:
             async with asyncio.timeout(bounds.reading):
@@ -103,8 +108,8 @@ class Endpoint:
                     if part == _END:
                         return bytes(parts)
                     parts += part
-                    if len(parts) > bounds.body:
-                        raise too_large(bounds.body)
+                    if len(parts) > most:
+                        raise too_large(most)
         except TimeoutError:
             raise Refusal(408, "timeout", "the body didn't come in time; send it faster") from None
 
@@ -252,6 +257,14 @@ async def _unless_gone(request: Request, answer: Any) -> CompletedRequest:
     finally:
         for task in (leaving, answering):
             task.cancel()
+
+
+def _joined(headers: Headers) -> dict[str, str]:
+    """Return headers by name: the first of several lines, but all of `Accept`, which is a list."""
+    return {
+        **dict(headers),
+        **({"accept": ", ".join(headers.getlist("accept"))} if "accept" in headers else {}),
+    }
 
 
 async def _gone(request: Request) -> None:

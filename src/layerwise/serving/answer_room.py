@@ -24,12 +24,8 @@ class AnswerRoom:
             TooLarge: an answer that is larger than one may be.
             Overloaded: all answers together would be too large.
         """
-        most, together = self._limits.answer_bytes, self._limits.all_answer_bytes
-        if size > most:
-            raise TooLarge(
-                f"the answer would have {size} bytes of vectors and may have {most}; ask for fewer texts or layers, or for a "
-                "coarser level"
-            )
+        self.check(size)
+        together = self._limits.all_answer_bytes
         with self._lock:
             if self.reserved + size > together:
                 raise Overloaded(
@@ -38,6 +34,19 @@ class AnswerRoom:
                 )
             self.reserved += size
         return self._once_freed(size)
+
+    def check(self, size: int) -> None:
+        """Check that an answer isn't larger than one may be.
+
+        Raises:
+            TooLarge: it is.
+        """
+        most = self._limits.answer_bytes
+        if size > most:
+            raise TooLarge(
+                f"the answer would have {size} bytes of vectors and may have {most}; ask for fewer texts or layers, or for a "
+                "coarser level"
+            )
 
     def _once_freed(self, size: int) -> Callable[[], None]:
         sizes = [size]

@@ -26,6 +26,7 @@ class Limits:
         max_wait: seconds that a request waits for others to share its forward, at most.
         queue_tokens: the maximum number of tokens in the queue; None for what the model computes in `QUEUE_SECONDS`.
         request_tokens: the maximum number of tokens of a request.
+        cut_tokens: the same before texts are cut, where the request lets them be cut.
         texts: the maximum number of texts of a request.
         patience: seconds after which a request that is still in the queue is refused.
         answer_bytes: the maximum size of the vectors of a request.
@@ -36,6 +37,7 @@ class Limits:
     max_wait: float = 0.002
     queue_tokens: int | None = None
     request_tokens: int = 131_072
+    cut_tokens: int = 524_288
     texts: int = 2048
     patience: float = 60.0
     answer_bytes: int = 256 * 2**20

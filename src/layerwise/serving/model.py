@@ -21,7 +21,7 @@ from layerwise.serving.asks import EncodeAsk, HeadAnswers, LayerVectors, Ticket,
 from layerwise.serving.limits import Limits
 from layerwise.serving.refusals import TooLarge
 from layerwise.serving.scheduler import Scheduler
-from layerwise.serving.tokens import Token, tokens_in
+from layerwise.serving.tokens import Token, check_text_tokens, tokens_in
 from layerwise.serving.transformed import check_fits, completed
 from layerwise.serving.work import Work, WorkChunk
 from layerwise.states import LayerStates
@@ -127,6 +127,7 @@ class ServedModel:
             RequestError: no text or too many, or no such prompt.
         """
         self._check_count(texts)
+        check_text_tokens(self.encoder.tokenizer, texts, self._limits.request_tokens)
         prompt = "" if prompt_name is None else self._request(EncodeAsk(prompt_name=prompt_name)).prompt or ""
         tokens_of_texts = self.encoder.tokenizer.texts([prompt + clean(text) for text in texts])
         return [
@@ -188,6 +189,7 @@ class ServedModel:
     ) -> Ticket[T]:
         # Before the texts are tokenised, which takes time; again when their tokens are counted.
         self.scheduler.check_room()
+        self._check_sizes(examples, requests, ask)
         chunks = self._chunks(examples, requests, ask)
         work = Work(chunks, len(requests), time.monotonic() + self._limits.patience)
         most = self._limits.request_tokens
@@ -204,6 +206,13 @@ class ServedModel:
             release()
             raise
         return Ticket(work, finish, partial(self.scheduler.abandon, work), release)
+
+    def _check_sizes(self, examples: Sequence[Example], requests: Sequence[Request], ask: EncodeAsk) -> None:
+        """Refuse what is far too large before it is planned, which takes time and memory."""
+        most = self._limits.cut_tokens if requests[0].long == "truncate" else self._limits.request_tokens
+        check_text_tokens(self.encoder.tokenizer, [example.text for example in examples], most)
+        spans = sum(map(len, ask.spans or ()))
+        self._room.check(4 * self.encoder.width * spans * len(requests[0].layers))
 
     def _chunks(
         self, examples: Sequence[Example], requests: Sequence[Request], ask: EncodeAsk | None

@@ -6,8 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from layerwise.serving.refusals import TooLarge
+
 if TYPE_CHECKING:
-    from layerwise.encode.tokenizer import Tokens
+    from layerwise.encode.tokenizer import Tokenizer, Tokens
+
+_PIECE = 65_536  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +54,24 @@ def tokens_in(
         else:
             listed.append(Token(number, name, False, None, None))
     return listed
+
+
+def check_text_tokens(tokenizer: Tokenizer, texts: Sequence[str], most: int) -> None:
+    """Check piece by piece that texts have at most about `most` tokens: those of a whole body would take gigabytes.
+
+    The pieces of a text have the tokens of the text but for some at their ends. Texts of at most `most` characters pass.
+
+    Raises:
+        TooLarge: they have more.
+    """
+    if sum(map(len, texts)) <= most:
+        return
+    count = 0
+    for text in texts:
+        for begin in range(0, len(text), _PIECE):
+            [tokens] = tokenizer.texts([text[begin : begin + _PIECE]], located=False)
+            count += len(tokens) - tokens.prefix - tokens.suffix
+            if count > most:
+                raise TooLarge(
+                    f"the texts of the request have more than {most} tokens; send several requests, or shorter texts"
+                )
