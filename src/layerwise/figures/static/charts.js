@@ -82,6 +82,13 @@ function namesAlong(names, place, room, y, attributes = {}) {
   );
 }
 
+/** The places of the layers that an axis names: where sites stand between the outputs of blocks, those of the outputs. */
+function namedPlaces(layers) {
+  const places = layers.map((_, i) => i);
+  const outputs = places.filter((i) => !siteOf(layers[i]));
+  return outputs.length ? outputs : places;
+}
+
 /** What the colours of sites mean, if any of the layers is a site. */
 function siteKeys(layers) {
   const sites = [...new Set(layers.map(siteOf))].filter(Boolean);
