@@ -67,9 +67,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         output.print_json(shown.to_json())
         return 0
-    widths = {row.layer: len(row.vector) for row in shown.rows}
+    widths = {row.layer: len(row.vector) for row in shown.rows} or shown.width
     output.print_lines(
-        f"{shown.model}: {shown.layers} layers of width {shown_width(widths or shown.width)}, level {args.level}, {shown.tokens} tokens"
+        f"{shown.model}: {shown.layers} layers of width {shown_width(widths)}, level {args.level}, {shown.tokens} tokens"
         + f", {shown.unknown} of them unknown" * bool(shown.unknown)
     )
     rows = [("layer", "token", "norm", "first numbers")]
