@@ -426,9 +426,11 @@ def test_the_slider_moves_the_points(show: Show) -> None:
 
 def test_the_slider_names_the_outputs_of_blocks(show: Show) -> None:
     layers = ["emb", "value.1", "attention.1", "1", "value.2", "2"]
-    data = whole(points=points(layers=len(layers)), probe=None, analysis=None, tokens=None)
+    data = whole(points=points(layers=len(layers)), probe=None, analysis=analysis(layers), tokens=None)
     opened = show({**data, "about": {**data["about"], "layers": layers}})
     assert opened.tab.locator(".ticks .tick").all_text_contents() == ["emb", "1", "2"]
+    chart = opened.tab.locator("#geometry figure.small").first
+    assert chart.locator("text.tick[text-anchor=middle]").all_text_contents() == ["emb", "1", "2"]
     opened.tab.evaluate("layerwise.slider.set(2)")
     assert "attention.1" in opened.text("#layer-name")
 

@@ -176,7 +176,7 @@ function probeChart(wide, { layers, others, baselines, digits, metric, unit, bes
     .filter(Boolean);
   roving([...marks, ...rules]);
   const foot = [
-    ...layerNames(layers, x, step, high - bottom + 17),
+    ...layerNames(layers.map(({ mix }) => mix), x, step, high - bottom + 17),
     ...others.map((candidate, i) =>
       words(0, 0, names[layers.length + i], {
         class: "tick",
@@ -217,13 +217,6 @@ function roomOfMix(layers, mixes, wide) {
   const blocks = new Set(layers.map(({ mix }) => Math.ceil(depthOf(mix)))).size || 1;
   const rest = wide - NAME * (mixes + 1);
   return Math.max(1, Math.min(layers.length / blocks, rest > 0 ? (NAME * layers.length) / rest : Infinity));
-}
-
-/** The names of layers along the axis; where sites stand between them, those of the outputs of blocks. */
-function layerNames(layers, x, step, y) {
-  const named = namedPlaces(layers.map(({ mix }) => mix));
-  const room = named.length > 1 ? (step * (named.at(-1) - named[0])) / (named.length - 1) : step;
-  return namesAlong(named.map((i) => shown(layers[i].mix)), (i) => x(named[i]), room, y);
 }
 
 /** One candidate: its interval, its shape, a ring around the best; hollow where a test tells it from the best. */
