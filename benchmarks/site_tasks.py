@@ -36,10 +36,16 @@ def main(arguments: list[str]) -> int:
                 start = time.perf_counter()
                 results.append((task, _probe(task, model)))
                 print(f"{name}, {task.name}: {time.perf_counter() - start:.0f} s", flush=True)
-            first = results[0][1]
-            command = f"python benchmarks/site_tasks.py {' '.join(arguments)}".rstrip()
-            put(f"sites_{name}", _table(results), first["versions"], first["seed"], command)
+                _write(name, results)
     return 0
+
+
+def _write(name: str, results: list[tuple[Task, Record]]) -> None:
+    """Put the table of a model's tasks so far in its place: an interrupted run leaves what was measured."""
+    first = results[0][1]
+    words = ["e5=FOLDER" if name == "e5" else f"only={name}", *(task.name for task, _ in results)]
+    command = f"python benchmarks/site_tasks.py {' '.join(words)}"
+    put(f"sites_{name}", _table(results), first["versions"], first["seed"], command)
 
 
 def _models(arguments: list[str], folder: Path) -> dict[str, str]:

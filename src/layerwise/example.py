@@ -63,7 +63,15 @@ def joint_example(texts: Sequence[str], names: Sequence[str]) -> Example:
 
 def document_of(example: Example) -> Hashable:
     """Return what tells the document of a text from others; `None` for a text that is in none."""
-    value = example.columns.get(DOCUMENT)
+    return document_key(example.columns.get(DOCUMENT))
+
+
+def document_key(value: Any) -> Hashable:
+    """Return what tells a document from others, given the value of its column; `None` for no document.
+
+    >>> document_key("a"), document_key(" "), document_key(float("nan")), document_key([1])
+    ('a', None, None, '[1]')
+    """
     if value is None or value != value or (isinstance(value, str) and not value.strip()):
         return None
     return value if isinstance(value, Hashable) else repr(value)

@@ -29,8 +29,44 @@ Modules = dict[str, tuple[nn.Module, int]]
 
 def _bert(model: Any, block: int) -> Modules:
     layer = model.encoder.layer[block]
-    value, attention = layer.attention.self.value, layer.attention.output.dense
-    return {"value": (value, 32), "attention": (attention, 32), "mlp": (layer.output.dense, 32)}
+    return {**_bert_outputs(layer), "value": (layer.attention.self.value, 32)}
+
+
+def _bert_outputs(layer: Any) -> Modules:
+    return {"attention": (layer.attention.output.dense, 32), "mlp": (layer.output.dense, 32)}
+
+
+def _albert(model: Any, block: int) -> Modules:
+    """All blocks are one module, which is called once for each."""
+    layer = model.encoder.albert_layer_groups[0].albert_layers[0]
+    return {
+        "value": (layer.attention.value, 32),
+        "attention": (layer.attention.dense, 32),
+        "mlp": (layer.ffn_output, 32),
+    }
+
+
+def _mpnet(model: Any, block: int) -> Modules:
+    layer = model.encoder.layer[block]
+    return {
+        "value": (layer.attention.attn.v, 32),
+        "attention": (layer.attention.attn.o, 32),
+        "mlp": (layer.output.dense, 32),
+    }
+
+
+def _deberta(model: Any, block: int) -> Modules:
+    layer = model.encoder.layer[block]
+    return {**_bert_outputs(layer), "value": (layer.attention.self.value_proj, 32)}
+
+
+def _t5(model: Any, block: int) -> Modules:
+    attention, feed_forward = model.encoder.block[block].layer
+    return {
+        "value": (attention.SelfAttention.v, 32),
+        "attention": (attention.SelfAttention.o, 32),
+        "mlp": (feed_forward.DenseReluDense.wo, 32),
+    }
 
 
 def _distilbert(model: Any, block: int) -> Modules:
@@ -76,13 +112,20 @@ def _gpt2(model: Any, block: int) -> Modules:
 
 MODULES: dict[str, Callable[[Any, int], Modules]] = {
     **dict.fromkeys(("bert", "roberta", "xlm-roberta", "camembert", "electra", "ernie"), _bert),
+    **dict.fromkeys(("esm", "roformer"), _bert),
+    "albert": _albert,
+    "mpnet": _mpnet,
+    "deberta-v2": _deberta,
+    "t5": _t5,
     "distilbert": _distilbert,
     "modernbert": _modernbert,
-    **dict.fromkeys(("llama", "qwen2", "qwen3", "mistral", "smollm3", "mixtral"), _llama),
+    **dict.fromkeys(("llama", "qwen2", "qwen3", "mistral", "smollm3", "mixtral", "qwen3_moe"), _llama),
     **dict.fromkeys(("gemma2", "gemma3_text", "olmo2"), _normed),
     "phi3": _phi3,
     "gpt2": _gpt2,
 }
+# Families whose own attention runs in padded batches.
+PADDED = ("mpnet", "deberta-v2", "t5", "roformer")
 
 
 class Hooked(Plain):
@@ -91,13 +134,21 @@ class Hooked(Plain):
     def __init__(self, folder: Path, family: str) -> None:
         super().__init__(folder)
         self.outputs: dict[str, NDArray[Any]] = {}
+        self.blocks: dict[tuple[str, nn.Module], list[int]] = {}
+        self.calls: dict[tuple[str, nn.Module], int] = {}
         for block in range(3):
             for site, (module, width) in MODULES[family](self.model, block).items():
-                module.register_forward_hook(functools.partial(self._keep, f"{site}.{block + 1}", width))
+                if (site, module) not in self.blocks:
+                    module.register_forward_hook(functools.partial(self._keep, site, width))
+                self.blocks.setdefault((site, module), []).append(block + 1)
 
-    def _keep(self, name: str, width: int, module: nn.Module, inputs: Any, output: Any) -> None:
+    def _keep(self, site: str, width: int, module: nn.Module, inputs: Any, output: Any) -> None:
         hidden = output[0] if isinstance(output, tuple) else output
-        self.outputs[name] = hidden[0, :, -width:].double().numpy()
+        call = self.calls.get((site, module), 0)
+        self.calls[site, module] = call + 1
+        blocks = self.blocks[site, module]
+        block = blocks[call % len(blocks)]
+        self.outputs[f"{site}.{block}"] = hidden[0, :, -width:].double().numpy()
 
     def sites(self, ids: list[int]) -> dict[str, NDArray[Any]]:
         """All sites of one sequence of token numbers: (tokens, width of the site) each."""
@@ -128,7 +179,7 @@ def test_sites_are_those_of_hooks_on_plain_transformers(
     order = random.Random(0).sample(TEXTS, len(TEXTS))
     names = [f"{site}.{block}" for site in SITES for block in (1, 2, 3)]
     states = encoder.encode(order, ["all", *names], level="token", batch_tokens=150)
-    assert encoder.engine["packing"] == "packed"
+    assert encoder.engine["packing"] == ("padded" if family in PADDED else "packed")
     for doc in range(len(order)):
         rows = states.where(doc=doc)
         ids = states.index["token_id"].take(rows).to_pylist()

@@ -288,7 +288,9 @@ def test_added_texts_have_the_context_of_the_dataset(extract: Extract, tmp_path:
     grown = extract(source, tmp_path / "data", context=None, append=True)
     whole = extract(source, tmp_path / "whole")
     np.testing.assert_allclose(grown.stack(), whole.stack(), atol=1e-6)
-    other = jsonl(tmp_path / "other.jsonl", [{**record, "label": "z"} for record in RECORDS[:4]])
+    other = jsonl(
+        tmp_path / "other.jsonl", [{**record, "document": f"o{record['document']}"} for record in RECORDS[:4]]
+    )
     both = extract(other, tmp_path / "data", context=None, append=True)
     np.testing.assert_allclose(both.stack()[:, 15:], whole.stack()[:, :4], atol=1e-6)
     with pytest.raises(DatasetError, match=r"context is \[ 9, 5 \] in it and \[ 1, 0 \] here"):
@@ -312,6 +314,24 @@ def test_a_stored_document_cannot_grow(extract: Extract, tmp_path: Path) -> None
     assert {name: data for name, data in contents(tmp_path / "data").items() if "work" not in name} == before
     # An unfinished dataset makes its last shard again.
     assert lw.open_dataset(tmp_path / "data").text_count == 6
+
+
+@pytest.mark.parametrize("no_text", [True, False])
+def test_another_source_cannot_go_on_with_a_stored_document(
+    no_text: bool, extract: Extract, tmp_path: Path
+) -> None:
+    extract(jsonl(tmp_path / "texts.jsonl", RECORDS), tmp_path / "data", no_text=no_text)
+    before = lw.open_dataset(tmp_path / "data").sha256
+    renamed = [{**record, "key": record["document"]} for record in RECORDS[:3]]
+    other = jsonl(
+        tmp_path / "other.jsonl", [{"text": "new", "key": "new", "label": "a", "document": "x"}, *renamed]
+    )
+    with pytest.raises(
+        DatasetError,
+        match=r"other\.jsonl, line 2 belongs to a document that is in the dataset already.* in column 'key'",
+    ):
+        extract(other, tmp_path / "data", context=None, document="key", append=True, no_text=no_text)
+    assert lw.open_dataset(tmp_path / "data").sha256 == before
 
 
 @pytest.mark.parametrize("level", ["token", "word", "text"])
@@ -385,11 +405,14 @@ def test_an_untrained_model_reads_the_neighbours_too(
 def test_the_page_shows_tokens_in_their_context(
     extract: Extract, model: str, source: Path, tmp_path: Path
 ) -> None:
+    from layerwise.page.content import facts
     from layerwise.page.tokens import tokens_of
 
     options = {"model": model, "device": "cpu"}
     tokens = extract(source, tmp_path / "tokens", level="token", **options)
     texts = extract(source, tmp_path / "texts", **options)
+    assert facts(texts)["context"] == [9, 5]
+    assert facts(texts)["cut_contexts"] == texts.manifest.totals.cut_contexts
     (stored,), _ = tokens_of(tokens, [5], attention=False)
     (encoded,), _ = tokens_of(texts, [5], attention=False)
     np.testing.assert_allclose(stored["norms"], encoded["norms"], atol=1e-4)

@@ -258,9 +258,10 @@ def test_answers_for_rows_say_their_text(level: str, extract: Extract, source: P
 
 def test_the_map_of_the_page_shows_rows_of_pairs(extract: Extract, source: Path, tmp_path: Path) -> None:
     from layerwise.geometry.sample import pick
-    from layerwise.page.content import texts_of
+    from layerwise.page.content import facts, texts_of
 
     data = extract(source, tmp_path / "data", level="word")
+    assert facts(data)["pair"] == ["a", "b"]
     shown = texts_of(pick(data, np.arange(data.rows)))
     assert shown["texts"] == data.index["text"].to_pylist()
     assert (shown["context"], shown["span"]) == (None, None)

@@ -424,6 +424,38 @@ def test_the_slider_moves_the_points(show: Show) -> None:
     opened.tab.click("#play")
 
 
+def test_the_slider_names_the_outputs_of_blocks(show: Show) -> None:
+    layers = ["emb", "value.1", "attention.1", "1", "value.2", "2"]
+    data = whole(points=points(layers=len(layers)), probe=None, analysis=analysis(layers), tokens=None)
+    opened = show({**data, "about": {**data["about"], "layers": layers}})
+    assert opened.tab.locator(".ticks .tick").all_text_contents() == ["emb", "1", "2"]
+    chart = opened.tab.locator("#geometry figure.small").first
+    assert chart.locator("text.tick[text-anchor=middle]").all_text_contents() == ["emb", "1", "2"]
+    opened.tab.evaluate("layerwise.slider.set(2)")
+    assert "attention.1" in opened.text("#layer-name")
+
+
+@pytest.mark.parametrize(
+    ("lang", "words"),
+    [
+        (
+            "en",
+            [
+                "up to 9 tokens before and 5 after",
+                "2 texts had no room",
+                "pairs of a and b, encoded together",
+            ],
+        ),
+        ("zh", ["前面至多 9 个、后面至多 5 个词元", "2 个文本的窗口", "a 与 b 成对，一起编码"]),
+    ],
+)
+def test_the_header_says_what_texts_are_read_with(show: Show, lang: str, words: list[str]) -> None:
+    data = whole(points=None, probe=None, analysis=None, tokens=None)
+    about = {**data["about"], "context": [9, 5], "cut_contexts": 2, "pair": ["a", "b"]}
+    text = show({**data, "about": about}, lang).text("#head")
+    assert [word for word in words if word not in text] == []
+
+
 def test_search_hover_choose(show: Show) -> None:
     opened = show(whole())
     plain = opened.pixels()

@@ -4,6 +4,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -524,3 +525,22 @@ def test_two_scores_of_the_learned_mix_are_explained(show: Show, lang: str, word
     result["learned"]["score"] = 0.8141
     assert word not in show(result, lang).text("#learned"), "both are written alike"
     assert word not in probe_markdown(result, lang)
+
+
+@pytest.mark.parametrize("wide", [360, 1440])
+def test_names_of_mixes_do_not_overlap_beside_sites(show: Show, wide: int) -> None:
+    result = probe([0.7] * 7, 0.05, {"majority": 0.5})
+    first = result["candidates"][0]
+    sites = [f"{site}.{block}" for block in range(1, 7) for site in ("value", "attention", "mlp")]
+    mixes = [f"concat({number},6)" for number in range(1, 6)]
+    result["candidates"] += [{**first, "mix": name} for name in sites]
+    result["candidates"] += [{**first, "mix": name, "kind": "mix"} for name in mixes]
+    opened = show(result, wide=wide, high=900)
+    named = opened.tab.locator("#probe-curve text.tick[transform]")
+    assert named.count() == len(mixes) + 1
+    moved = [str(named.nth(number).get_attribute("transform")) for number in range(named.count())]
+    places = [float(re.search(r"translate\(([\d.]+)", each)[1]) for each in moved]  # type: ignore[index]
+    # Names aslant by 38 degrees, of letters about 11 pixels high.
+    assert min(b - a for a, b in pairwise(places)) > 14
+    along = opened.tab.locator("#probe-curve text.tick[text-anchor=middle]").all_text_contents()
+    assert set(along) <= {"emb", *"123456"}

@@ -109,6 +109,10 @@ def test_a_source_without_documents_is_refused_unless_told(
     command: str, room: Path, run: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
     (tmp_path / "plain.csv").write_text("text,label\na word,a\nthe last,b\n")
+    (tmp_path / "plain.txt").write_text("a word\n")
+    code, _, err = run(command, room / "with.head", tmp_path / "plain.txt", "--quiet")
+    assert (code, "give --context 0 to encode each text by itself" in err) == (2, True), err
+    assert "format 'txt' has no column of documents" in err
     for source in (room / "plain.jsonl", tmp_path / "plain.csv"):
         code, out, err = run(command, room / "with.head", source, "--quiet")
         assert (code, out, len(err.splitlines())) == (2, "", 1), err

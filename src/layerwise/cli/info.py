@@ -59,7 +59,8 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         ("weights", f"sha256 {model['weights']}"),
         (
             "layers",
-            f"{', '.join(facts['layers'])} ({output.size(facts['bytes_per_layer'])} each; last {model['last_layer']})",
+            f"{', '.join(facts['layers'])} ({'at most ' * bool(facts.get('widths'))}"
+            f"{output.size(facts['bytes_per_layer'])} each; last {model['last_layer']})",
         ),
         *_widths(facts),
         (

@@ -7,6 +7,7 @@ from layerwise import api
 from layerwise.cli import flags, output
 from layerwise.errors import SourceError
 from layerwise.options import RunOptions, ShowOptions
+from layerwise.widths import shown_width
 
 HELP = "print every layer of one text"
 EXAMPLES = """\
@@ -66,8 +67,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         output.print_json(shown.to_json())
         return 0
+    widths = {row.layer: len(row.vector) for row in shown.rows} or shown.width
     output.print_lines(
-        f"{shown.model}: {shown.layers} layers of width {shown.width}, level {args.level}, {shown.tokens} tokens"
+        f"{shown.model}: {shown.layers} layers of width {shown_width(widths)}, level {args.level}, {shown.tokens} tokens"
         + f", {shown.unknown} of them unknown" * bool(shown.unknown)
     )
     rows = [("layer", "token", "norm", "first numbers")]

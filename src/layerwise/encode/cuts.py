@@ -85,7 +85,7 @@ def _cut_pair(tokens: Tokens, request: Request, where: Where, *, keep_end: bool)
         remedy = argument("long", "truncate") if room >= 1 else f"a larger {argument('max_length')}"
         raise RequestError(
             f"{where()} has {len(tokens)} tokens in both texts and the limit is {request.max_length}, and a window of a pair "
-            f"would hold parts of one text only; use {remedy}, or {argument('pair_encoding', 'separate')}"
+            f"would hold parts of one text only; shorten it, or extract with {remedy} or {argument('pair_encoding', 'separate')}"
         )
     lengths = (between.start - tokens.prefix, len(tokens) - tokens.suffix - between.stop)
     kept = truncated_lengths(*lengths, room)

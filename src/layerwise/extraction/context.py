@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from layerwise import choices
 from layerwise.arguments import argument
+from layerwise.errors import DatasetError
+from layerwise.example import DOCUMENT, Example, document_key, document_of
 from layerwise.options import ExtractOptions
 from layerwise.read.documents import DocumentNeed
+from layerwise.store.layout import Folder
 from layerwise.store.manifest import Manifest
+from layerwise.store.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -50,3 +56,41 @@ def documents_of(
     why = f"{extended} was made with {argument('context', choices.shown_context(stored.context))}"
     need = DocumentNeed(f"{why}, which needs the documents of texts", f"give another {argument('out')}")
     return SourceDocuments((stored.context[0], stored.context[1]), column, need)
+
+
+@dataclass(frozen=True)
+class StoredDocuments:
+    """The documents of a finished dataset with context, to which texts are added.
+
+    Attributes:
+        folder: the folder of the dataset.
+        shards: how many finished shards it has.
+        column: the column of the source that names documents, for errors.
+    """
+
+    folder: Folder
+    shards: int
+    column: str
+
+    @cached_property
+    def _keys(self) -> frozenset[Hashable]:
+        tables = (
+            read_table(self.folder.shard(number, "texts"), columns=(DOCUMENT,))
+            for number in range(self.shards)
+        )
+        values = (value for table in tables for value in table[DOCUMENT].unique().to_pylist())
+        return frozenset(map(document_key, values)) - {None}
+
+    def check_new(self, examples: Iterable[Example]) -> None:
+        """Check that no text belongs to a stored document, whose rows were made without it.
+
+        Raises:
+            DatasetError: one does; named by its line.
+        """
+        for example in examples:
+            if document_of(example) in self._keys:
+                raise DatasetError(
+                    f"{example.where} belongs to a document that is in the dataset already, and texts of a document must stand "
+                    f"together to be each other's context; give new documents other names in column {self.column!r}, or extract "
+                    f"all texts with another {argument('out')}"
+                )

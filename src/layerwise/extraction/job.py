@@ -18,8 +18,8 @@ from layerwise._util.paths import place
 from layerwise._util.progress import Tracker
 from layerwise.arguments import argument
 from layerwise.errors import DatasetError, RequestError
-from layerwise.example import Example, digest
-from layerwise.extraction.context import documents_of
+from layerwise.example import DOCUMENT, Example, digest
+from layerwise.extraction.context import StoredDocuments, documents_of
 from layerwise.extraction.description import column_notices, describe, describe_grown
 from layerwise.extraction.shard_maker import ShardRecipe, Task
 from layerwise.extraction.sources import StoredSource, settings_at, stored_source, with_source
@@ -328,6 +328,8 @@ class Job:
         """Yield the shards that aren't committed; check that the others have the texts of this source."""
         before = 0.0
         first_doc = self._stored.doc
+        column = self._settings.reading.document or DOCUMENT
+        documents = StoredDocuments(Folder(self.recipe.out), writer.base, column)
         stream = shards(
             self._records, self._settings.shard.texts, self._settings.shard.characters, self._stored.texts
         )
@@ -336,6 +338,8 @@ class Job:
             if _is_of(share, number) and not self._is_committed(writer, number, examples):
                 if number >= writer.base > 0:
                     self._check_fits(examples, writer.base)
+                    if self.recipe.context is not None:
+                        documents.check_new(examples)
                 yield Task(
                     number,
                     first_doc,

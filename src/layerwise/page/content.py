@@ -64,6 +64,7 @@ def facts(dataset: Layered) -> dict[str, Any]:
         "special_only": totals.special_only_texts,
         "special_tokens": manifest.settings.special_tokens,
         "prompt": manifest.settings.prompt,
+        **_around(manifest),
         "skipped": len(manifest.skipped),
         **_notices(manifest),
         "bytes": totals.bytes,
@@ -73,6 +74,15 @@ def facts(dataset: Layered) -> dict[str, Any]:
         "versions": dict(manifest.versions),
         "sha256": dataset.sha256,
     }
+
+
+def _around(manifest: Manifest) -> dict[str, Any]:
+    """Return what texts are encoded with, where there is any: `context` of their documents, or the columns of a joint `pair`."""
+    reading, context = manifest.settings.reading, manifest.settings.context
+    pair = {"pair": list(reading.text)} if reading.joint and reading.text is not None else {}
+    if context is None:
+        return pair
+    return pair | {"context": list(context), "cut_contexts": manifest.totals.cut_contexts}
 
 
 def _notices(manifest: Manifest) -> dict[str, Any]:

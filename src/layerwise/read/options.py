@@ -240,7 +240,7 @@ def _check_columns(options: ReaderOptions, format: str) -> None:
     if options.document is not None and not (format == "docs" and options.document == _FOLDER):
         used.append("document")
     if format in _WITHOUT_COLUMNS:
-        if options.need is not None and options.document is None:
+        if options.need is not None and (options.document is None or "document" in used):
             raise no_documents(options.need, f"format {format!r} has no column of documents")
         refused, why = used, "it has no columns"
     elif format in _WITH_HEADER:

@@ -82,6 +82,20 @@ function namesAlong(names, place, room, y, attributes = {}) {
   );
 }
 
+/** The places of the layers that an axis names: where sites stand between the outputs of blocks, those of the outputs. */
+function namedPlaces(layers) {
+  const places = layers.map((_, i) => i);
+  const outputs = places.filter((i) => !siteOf(layers[i]));
+  return outputs.length ? outputs : places;
+}
+
+/** The names of layers along an axis of depth, as many as fit; `step` is the room of each layer. */
+function layerNames(layers, x, step, y) {
+  const named = namedPlaces(layers);
+  const room = named.length > 1 ? (step * (named.at(-1) - named[0])) / (named.length - 1) : step;
+  return namesAlong(named.map((i) => shown(layers[i])), (i) => x(named[i]), room, y);
+}
+
 /** What the colours of sites mean, if any of the layers is a site. */
 function siteKeys(layers) {
   const sites = [...new Set(layers.map(siteOf))].filter(Boolean);
@@ -185,7 +199,7 @@ function layerLines({ layers, series, unit, high = 190, label, bars = false, end
       bodies,
       marks.map(([, , mark]) => mark),
       gaps,
-      namesAlong(layers.map(shown), x, step, high - bottom + 16),
+      layerNames(layers, x, step, high - bottom + 16),
       words((left + wide - right) / 2, high - 6, t("axis.layer"), {
         class: "axis-name",
         "text-anchor": "middle",

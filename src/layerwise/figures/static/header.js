@@ -32,6 +32,9 @@ function showHeader(head) {
         dataset.source && short([].concat(dataset.source).join(t("comma.list")), 90),
         isNumber(dataset.tokens) && t("tokens.n", { n: count(dataset.tokens) }),
         dataset.prompt && t("prompt.before", { prompt: short(dataset.prompt, 60) }),
+        dataset.pair && t("pair.joint", { first: short(dataset.pair[0], 40), second: short(dataset.pair[1], 40) }),
+        dataset.context && t("context.around", { before: count(dataset.context[0]), after: count(dataset.context[1]) }),
+        dataset.cut_contexts ? t("context.cut.n", { n: count(dataset.cut_contexts) }) : null,
       ],
     ],
     [

@@ -35,12 +35,15 @@ class LayerSlider {
       { type: "button", id: "play", disabled: this.last < 1, onclick: () => this.play(!this.timer) },
       t("play"),
     );
-    const every = Math.ceil(scene.layers.length / 14);
-    const ticks = scene.layers.map((name, i) => {
-      const tick = el("span", { class: "tick" }, i % every && i !== this.last ? "" : shown(name));
-      tick.style.left = `${this.last ? (100 * i) / this.last : 50}%`;
-      return tick;
-    });
+    const named = namedPlaces(scene.layers);
+    const every = Math.ceil(named.length / 14);
+    const ticks = named
+      .filter((i, n) => n % every === 0 || i === this.last)
+      .map((i) => {
+        const tick = el("span", { class: "tick" }, shown(scene.layers[i]));
+        tick.style.left = `${this.last ? (100 * i) / this.last : 50}%`;
+        return tick;
+      });
     this.box = el(
       "div",
       { class: "slider" },

@@ -160,7 +160,7 @@ function layerSpread({ layers, items, reference, least = 0, floor = -Infinity, l
         ...{ class: "axis reference", "stroke-dasharray": "4 2" },
       }),
       marks,
-      namesAlong(layers.map(shown), x, step, high - bottom + 16),
+      layerNames(layers, x, step, high - bottom + 16),
       words((left + wide - right) / 2, high - 6, t("axis.layer"), { class: "axis-name", "text-anchor": "middle" }),
       words(-(high - bottom + top) / 2, 13, short(unit, 30), {
         ...{ class: "axis-name", transform: "rotate(-90)", "text-anchor": "middle" },

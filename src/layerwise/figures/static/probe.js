@@ -1,6 +1,7 @@
 // The probe: scores of layers and mixes with their intervals, and baselines as lines.
 const DASHES = ["5 3", "1.5 2.5", "7 2 1.5 2", "3 1.5 1.5 1.5 1.5 1.5"];
 const LEADER = 34; // pixels of each line's dashes between the chart and its name
+const NAME = 18; // pixels that a name aslant takes of the axis
 const FLOORS = { r2: 0, span_f1: 0, micro_f1: 0 }; // chance levels of metrics, where no baseline gives one
 
 function probeSection(probe) {
@@ -132,9 +133,13 @@ function probeChart(wide, { layers, others, baselines, digits, metric, unit, bes
   const listed = narrow ? 18 * lines.length : 0;
   const [left, top, bottom] = [58, 14, Math.max(46, 26 + slant) + listed];
   const high = (narrow ? 260 : 300) + slant + listed;
-  const slots = all.length + (layers.length && others.length ? 1 : 0) || 1;
-  const step = (wide - left - right) / slots;
-  const x = (i) => left + step * (i + 0.5 + (i >= layers.length && layers.length ? 1 : 0));
+  const inner = wide - left - right;
+  const apart = roomOfMix(layers, others.length, inner);
+  const gap = layers.length ? apart : 0;
+  const step = inner / (layers.length + (others.length ? gap : 0) + apart * others.length || 1);
+  const x = (i) =>
+    left +
+    step * (i < layers.length ? i + 0.5 : layers.length + gap + apart * (i - layers.length + 0.5));
   // Below the scores is room for what is off the axis.
   const room = high - top - bottom - (lines.some((baseline) => baseline.off) ? 18 : 0);
   const y = (value) => top + room * (1 - (value - range[0]) / (range[1] - range[0]));
@@ -171,7 +176,7 @@ function probeChart(wide, { layers, others, baselines, digits, metric, unit, bes
     .filter(Boolean);
   roving([...marks, ...rules]);
   const foot = [
-    ...layerNames(layers, x, step, high - bottom + 17),
+    ...layerNames(layers.map(({ mix }) => mix), x, step, high - bottom + 17),
     ...others.map((candidate, i) =>
       words(0, 0, names[layers.length + i], {
         class: "tick",
@@ -207,16 +212,14 @@ function probeChart(wide, { layers, others, baselines, digits, metric, unit, bes
   );
 }
 
-/** One candidate: its interval, its shape, a ring around the best; hollow where a test tells it from the best. */
-/** The names of layers along the axis; where sites stand between them, those of the outputs of blocks. */
-function layerNames(layers, x, step, y) {
-  const places = layers.map((_, i) => i);
-  const outputs = places.filter((i) => !siteOf(layers[i].mix));
-  const named = outputs.length ? outputs : places;
-  const room = named.length > 1 ? (step * (named.at(-1) - named[0])) / (named.length - 1) : step;
-  return namesAlong(named.map((i) => shown(layers[i].mix)), (i) => x(named[i]), room, y);
+/** The room of a mix, in those of a layer: as much as its name needs, and at most that of a block with its sites. */
+function roomOfMix(layers, mixes, wide) {
+  const blocks = new Set(layers.map(({ mix }) => Math.ceil(depthOf(mix)))).size || 1;
+  const rest = wide - NAME * (mixes + 1);
+  return Math.max(1, Math.min(layers.length / blocks, rest > 0 ? (NAME * layers.length) / rest : Infinity));
 }
 
+/** One candidate: its interval, its shape, a ring around the best; hollow where a test tells it from the best. */
 function scoreMark(candidate, x, y, ink, best, metric, digits) {
   const [at, worse] = [y(candidate.score), isNumber(candidate.p_vs_best) && candidate.p_vs_best < 0.05 && !best];
   const shape = [
