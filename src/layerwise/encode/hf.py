@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -138,6 +138,7 @@ def load(
     with quiet(), model_errors(checkpoint):
         config = _load_config(checkpoint, trust_remote_code)
         model, unused, untrained = _load_model(checkpoint, config, _TYPES[precision], trust_remote_code)
+        _check_blocks(checkpoint, config, unused)
         tokenizer, backend = _load_tokenizer(checkpoint, trust_remote_code)
         # Where the unknown token isn't in the vocabulary, transformers looks it up without end: it should fail here.
         for name in _TOKENIZER_ATTRIBUTES:
@@ -162,6 +163,16 @@ def load(
             + _projection_notes(checkpoint, unused)
             + head_notes(checkpoint.name, unused),
             untrained,
+        )
+
+
+def _check_blocks(checkpoint: Checkpoint, config: PretrainedConfig, unused: Sequence[str]) -> None:
+    """Raise ModelError where the configuration names no block and the weights have tensors beside the embeddings."""
+    names = [name for name in unused if not any(part in name for part in _NOT_LAYERS)]
+    if names and getattr(config.get_text_config(), "num_hidden_layers", None) == 0:
+        raise ModelError(
+            f"model {checkpoint.name!r} gives no layers but emb, and its weights have {names[0]}; its config.json must name "
+            "their number of blocks (num_hidden_layers)"
         )
 
 
