@@ -190,7 +190,7 @@ def test_a_model_that_is_gone(place: Path, monkeypatch: pytest.MonkeyPatch) -> N
     def gone(*given: Any, **options: Any) -> None:
         raise ModelError("model 'x' isn't here")
 
-    monkeypatch.setattr("layerwise.encode.load.load_encoder", gone)
+    monkeypatch.setattr("layerwise.encode.load.load_without_prompts", gone)
     with pytest.warns(UserWarning, match="the page shows no tokens: model 'x' isn't here"):
         data = page_data(opened(place, "texts.lw"))
     assert data["tokens"] == []
