@@ -183,7 +183,7 @@ def test_a_document_that_comes_again_is_refused_with_its_line(
         ("a.csv", "text,document\na,b\n", ["--context", "600"], "--context 600 is 600 tokens, and a window"),
         ("a.csv", "a,b,document\na,b,c\n", ["--text", "a,b"], "pairs of texts have no neighbours; name one"),
         ("a.conll", "a O\n\nb O\n", ["--words", "token"], "none of the first 2 texts has a value in column"),
-        ("a.txt", "one\n", ["--document", "key"], "--document doesn't fit format 'txt': it has no columns"),
+        ("a.txt", "one\n", ["--document", "key"], "format 'txt' has no column of documents"),
     ],
 )
 def test_texts_without_documents_are_refused(

@@ -217,6 +217,7 @@ class Killed(BaseException):
     """Stands for whatever ends a process."""
 
 
+@pytest.mark.slow
 def test_killed_before_every_put_it_goes_on_to_the_same_bytes(
     bucket: str, model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -107,6 +107,7 @@ def test_the_others_do_what_a_machine_had_in_hand_that_is_gone_for_good(
     assert check_files(out) == []
 
 
+@pytest.mark.slow
 def test_a_cluster_that_loses_all_machines_is_waited_for_and_not_for_ever(
     machines: Machines,
     corpus: Path,

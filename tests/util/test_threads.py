@@ -480,6 +480,7 @@ def test_how_an_encoder_was_loaded_reaches_the_other_process(
     }
 
 
+@pytest.mark.slow
 def test_a_search_in_two_processes_over_a_model_that_was_allowed(pickled_weights: Path) -> None:
     encoder = load_encoder(pickled_weights, device="cpu", allow_pickle=True)
     texts, labels = short(), [n % 2 for n in range(len(short()))]
