@@ -31,7 +31,7 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument(
-        "model", type=flags.path, metavar="MODEL", help="text model: minilm, a folder, or a Hugging Face id"
+        "source", type=flags.path, metavar="MODEL", help="text model: minilm, a folder, or a Hugging Face id"
     )
     parser.add_argument(
         "--out",
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     with progress_display(args) as progress:
         result = api.cut.cut(
-            args.model,
+            args.source,
             args.out,
             **flags.values(args, CutOptions),
             progress=progress,
