@@ -101,6 +101,7 @@ class Gatherer:
         parts = _OnDevice(self._plan.parts.in_batch(batch.windows, begins), split.device)
 
         def receive(key: LayerKey, hidden: torch.Tensor) -> None:
+            """Take the hidden states of a layer, (tokens, width)."""
             if key not in self.names:
                 return
             name = self.names[key]

@@ -338,6 +338,7 @@ def predict_source(
     group.log_notes()
 
     def predictions() -> Iterator[Prediction]:
+        """Yield the answers, and log what is known only at their end."""
         texts = empty = 0
         with tracking(progress) as track:
             parts = tracked(arriving_chunks(group.first, corpus), track, corpus)

@@ -44,6 +44,9 @@ _MOST_ROWS = 4096  # up to which a kernel of all rows is kept: 64 MiB
 CHOOSING, CODING = 3e-4, 1e-4
 # The tolerance of scored fits of a learned mix: which of its minima is found changes the loss by more.
 LEARNED = 1e-5
+# The position of C from which a learned mix that has no start begins at even weights. On 1,500 questions of TREC this took 0.6 of
+# the evaluations of the path, to losses as low or lower; at a smaller C the path led to losses that were 2% lower.
+_EVEN = 2
 
 
 class Solver:
@@ -85,10 +88,9 @@ class Solver:
         """Fit every training set at the C of position `c_index`, to the tolerance of `lbfgs.EXACT`, a learned mix to `LEARNED`.
 
         Begins at `start` (fits, size), `Scores.parameters` of similar fits; without it by the path from stronger
-        regularisation, or where a mix is learned at even weights of the layers: the path takes longer, and no lower loss
-        is at its end.
+        regularisation, or for a learned mix with weak regularisation at even weights of the layers (`_EVEN`).
         """
-        if start is None and not self._learns_mix:
+        if start is None and not (self._learns_mix and c_index >= _EVEN):
             path = self.path(fits, on_begin=on_begin, last=c_index, tolerance=self._exact)
             batches = [scores for scores in path if scores.c_index == c_index]
         else:

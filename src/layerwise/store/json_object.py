@@ -159,6 +159,7 @@ def _checked(kind: Any, check: json_checks.Check) -> ReadValue:
 
 def _union(readers: list[ReadValue], *, nullable: bool) -> ReadValue:
     def read(value: Any) -> Any:
+        """Return what the first reader that takes the value makes of it."""
         if value is None and nullable:
             return None
         if len(readers) == 1:
@@ -175,6 +176,7 @@ def _union(readers: list[ReadValue], *, nullable: bool) -> ReadValue:
 
 def _tuple(reader: ReadValue) -> ReadValue:
     def read(value: Any) -> tuple[Any, ...]:
+        """Return the items of a list; an error names the number of the item."""
         if not isinstance(value, list):
             raise WrongEntryError(value)
         items = []
@@ -190,6 +192,7 @@ def _tuple(reader: ReadValue) -> ReadValue:
 
 def _mapping(reader: ReadValue) -> ReadValue:
     def read(value: Any) -> dict[str, Any]:
+        """Return the values of an object; an error names the key."""
         if not isinstance(value, dict):
             raise WrongEntryError(value)
         items = {}
