@@ -214,7 +214,7 @@ def test_long_pairs_are_refused(long: str, folder_of: Folders) -> None:
     ):
         encoder.states(examples([("a", "b"), *LONG]), request)
     tight = encoder.request(long="truncate", max_length=3)
-    with pytest.raises(RequestError, match="use a larger max_length"):
+    with pytest.raises(RequestError, match="the limit is 3, .* a larger max_length"):
         encoder.states(examples(LONG), tight)
 
 
