@@ -147,21 +147,42 @@ def computing(threads: int | None = None) -> Iterator[int]:
 
 
 def spread(function: Callable[[X], Y], items: Iterable[X]) -> list[Y]:
-    """Return the result of a function for each item, in order, computed in parallel.
+    """Return the result of a function for each item, in order, computed in parallel; see `spread_in_turn`."""
+    return list(spread_in_turn(function, items))
 
-    For work in numpy and scipy within `limited`: each item is computed by one thread, so the results are the same
-    to the bit for any number of threads, which isn't so when BLAS splits a product.
+
+def spread_in_turn(function: Callable[[X], Y], items: Iterable[X]) -> Iterator[Y]:
+    """Yield the result of a function for each item, in order, computed in parallel; stop the rest when closed.
+
+    For work within `limited`. Each item is computed by one thread where there are enough items, so the results are the
+    same to the bit for any number of threads, which isn't so when BLAS splits a product; small steps also take less
+    processor time than with threads that wait for one another. With fewer items than threads, torch uses the threads
+    that are left over.
 
     Args:
         function: called by several threads at once.
         items: the argument of one call each.
     """
-    items = list(items)
-    workers = min(_state.number or 1, len(items))
+    items, number = list(items), current()
+    workers = min(number, len(items))
     if workers < 2:
-        return [function(item) for item in items]
-    with ThreadPoolExecutor(workers, thread_name_prefix="layerwise-spread") as pool:
-        return list(pool.map(function, items))
+        yield from map(function, items)
+        return
+
+    def compute(item: X) -> Y:
+        with computing(number // workers):
+            return function(item)
+
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="layerwise-spread")
+    try:
+        yield from pool.map(compute, items)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def current() -> int:
+    """Return the number of threads of the call around; 1 outside of `limited` and `computing`."""
+    return _state.number or 1
 
 
 def _limit_blas() -> Callable[[], None]:

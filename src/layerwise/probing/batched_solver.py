@@ -19,10 +19,12 @@ error of the standardised target, which is ridge regression with alpha = 1 / C.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 
+from layerwise._util.threads import current, spread, spread_in_turn
 from layerwise.array_types import F32, I64
 from layerwise.heads.solve import CS
 from layerwise.probing.feature_batch import FeatureBatch
@@ -39,6 +41,7 @@ _MAX_NUMBERS = 1 << 26
 # How many scores are computed at once: they stay in the cache, and fits alone use their own rows only.
 _CACHED = 1 << 20
 _CACHED_KERNELS = 1 << 23  # how many numbers the kernels of fits that are solved together may have
+_FEWEST = 8  # fits that are solved together rather than by several threads
 _MOST_ROWS = 4096  # up to which a kernel of all rows is kept: 64 MiB
 # Tolerances (see `lbfgs.minimise`) of fits whose accuracy alone matters, as they choose C, and of those of online codes.
 CHOOSING, CODING = 3e-4, 1e-4
@@ -104,13 +107,19 @@ class Solver:
         return Scores(c_index, np.arange(len(order)), values, mix, weights, parameters, unfinished)
 
     def _from(self, fits: Fits, c_index: int, on_begin: BeginCallback, start: F32 | None) -> Iterator[Scores]:
+        def solve(part: I64) -> Scores:
+            solver = self._batch(fits, part)
+            if start is not None:
+                solver.start_at(torch.from_numpy(start[part]))
+            return solver.solve(c_index, CS[c_index], self._exact)
+
+        self._prepare()
         for batch in self._batches(fits):
-            for part in self._groups(fits, batch):
+            groups = self._groups(fits, batch)
+            solved = spread_in_turn(solve, groups)
+            for part in groups:
                 on_begin(part, c_index, batch[0] / len(fits.train))
-                solver = self._batch(fits, part)
-                if start is not None:
-                    solver.start_at(torch.from_numpy(start[part]))
-                yield solver.solve(c_index, CS[c_index], self._exact)
+                yield next(solved)
 
     def path(
         self,
@@ -126,17 +135,21 @@ class Solver:
         and returns whether its path may end there; `last` is the position of the last C. Fits end at
         `tolerance`; those before a `last` C only lead to it, and end at `CHOOSING`. `on_begin` is called when fits begin at a C.
         """
+        self._prepare()
         for batch in self._batches(fits):
-            solvers = [self._batch(fits, part) for part in self._groups(fits, batch)]
-            for c_index, C in enumerate(CS[: last + 1]):
+            solvers = spread(lambda part: self._batch(fits, part), self._groups(fits, batch))
+            for c_index in range(last + 1):
+                ends_at = tolerance if last in (c_index, len(CS) - 1) else CHOOSING
+                solved = spread_in_turn(partial(_next, c_index=c_index, tolerance=ends_at), solvers)
                 for index, solver in enumerate(solvers):
                     step = (c_index + index / len(solvers)) / (last + 1)
                     on_begin(solver.batch.numpy(), c_index, (batch[0] + len(batch) * step) / len(fits.train))
-                    solver.extrapolate()
-                    if isinstance(solver, FeatureBatch):
-                        solver.mix_evenly()
-                    yield solver.solve(c_index, C, tolerance if last in (c_index, len(CS) - 1) else CHOOSING)
+                    yield next(solved)
                 solvers = [solver for solver in solvers if solver.keep(may_stop)]
+
+    def _prepare(self) -> None:
+        """Compute what all fits share, before threads use it."""
+        _ = self._shared.leading if self._solves_by_row else self._shared.spectrum
 
     def _batch(self, fits: Fits, numbers: I64) -> FitBatch:
         return (RowBatch if self._solves_by_row else FeatureBatch)(self._shared, fits, numbers)
@@ -170,7 +183,7 @@ class Solver:
         return max(1, min(size, _CACHED_KERNELS // rows**2) if self._solves_by_row else size)
 
     def _groups(self, fits: Fits, batch: I64) -> list[I64]:
-        """Cut a batch into groups of at most `_group_size` fits of a similar number of training rows.
+        """Cut a batch into groups of at most `_group_size` fits of a similar number of training rows, for all threads.
 
         The numbers are within a factor of four, so that small fits don't use the rows of large ones.
         """
@@ -180,8 +193,17 @@ class Solver:
         for value in np.unique(size):
             group = batch[size == value]
             step = self._group_size(fits, int(rows[size == value].max()))
+            step = min(step, max(_FEWEST, -(-len(group) // current())))
             out += [group[at : at + step] for at in range(0, len(group), step)]
         return out
+
+
+def _next(solver: FitBatch, c_index: int, tolerance: float) -> Scores:
+    """Solve fits at the next C of their path."""
+    solver.extrapolate()
+    if isinstance(solver, FeatureBatch):
+        solver.mix_evenly()
+    return solver.solve(c_index, CS[c_index], tolerance)
 
 
 def _concatenated(parts: Sequence[F32 | None], order: I64) -> F32 | None:
