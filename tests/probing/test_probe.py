@@ -22,8 +22,8 @@ from layerwise.heads.solve import CS
 from layerwise.probing.candidates import candidates
 from layerwise.probing.control import control_labels
 from layerwise.probing.design import CodeBlock, DesignBuilder, crossed, online_blocks
-from layerwise.probing.evaluate import block_bits, code_bits
 from layerwise.probing.extras import chosen_predictions, inner_choices
+from layerwise.probing.online_codes import block_bits, code_bits
 from layerwise.probing.problem import gather
 from layerwise.probing.run import ProbeRun
 from planted import noise, states_of, words_of

@@ -856,3 +856,42 @@ def test_who_chose_how_to_wait_is_left_alone() -> None:
     env = {**os.environ, "OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "10"}
     ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["1"]
+
+
+def test_work_is_spread_over_threads_that_compute_alone() -> None:
+    begun = set()
+
+    def compute(number: int) -> tuple[int, int, int]:
+        begun.add(number)
+        return number, torch.get_num_threads(), threading.get_ident()
+
+    with threads.limited(2):
+        results = threads.spread(compute, range(40))
+        assert [number for number, _, _ in results] == list(range(40)), "the results are in order"
+        assert {count for _, count, _ in results} == {1}
+        assert threading.get_ident() not in {thread for _, _, thread in results}
+    with threads.limited(4):
+        assert {count for _, count, _ in threads.spread(compute, range(2))} == {2}, (
+            "two threads are left over"
+        )
+        (alone,) = threads.spread(compute, [0])
+        assert alone[1:] == (4, threading.get_ident()), "nothing to spread"
+    assert threads.current() == 1
+
+
+def test_spread_work_that_nobody_waits_for_is_left_undone() -> None:
+    begun: list[int] = []
+    more = threading.Event()
+
+    def compute(number: int) -> int:
+        begun.append(number)
+        if number > 1:
+            more.wait(10)
+        return number
+
+    with threads.limited(2):
+        results = threads.spread_in_turn(compute, range(100))
+        assert next(results) == 0
+        threading.Timer(0.2, more.set).start()
+        results.close()
+    assert len(begun) < 10, "closing stops what hasn't begun"

@@ -87,17 +87,19 @@ class Solver:
         c_index: int,
         on_begin: BeginCallback = lambda fits, c_index, done: None,
         start: F32 | None = None,
+        tolerance: float | None = None,
     ) -> Scores:
-        """Fit every training set at the C of position `c_index`, to the tolerance of `lbfgs.EXACT`, a learned mix to `LEARNED`.
+        """Fit every training set at the C of position `c_index`; by default to `lbfgs.EXACT`, a learned mix to `LEARNED`.
 
         Begins at `start` (fits, size), `Scores.parameters` of similar fits; without it by the path from stronger
         regularisation, or for a learned mix with weak regularisation at even weights of the layers (`_EVEN`).
         """
+        ends_at = self._exact if tolerance is None else tolerance
         if start is None and not (self._learns_mix and c_index >= _EVEN):
-            path = self.path(fits, on_begin=on_begin, last=c_index, tolerance=self._exact)
+            path = self.path(fits, on_begin=on_begin, last=c_index, tolerance=ends_at)
             batches = [scores for scores in path if scores.c_index == c_index]
         else:
-            batches = list(self._from(fits, c_index, on_begin, start))
+            batches = list(self._from(fits, c_index, on_begin, start, ends_at))
         order = np.argsort(np.concatenate([scores.fits for scores in batches]))
         values, mix, weights, parameters = (
             _concatenated([getattr(scores, n) for scores in batches], order) for n in _ARRAYS
@@ -106,12 +108,14 @@ class Solver:
         unfinished = sum(scores.unfinished for scores in batches)
         return Scores(c_index, np.arange(len(order)), values, mix, weights, parameters, unfinished)
 
-    def _from(self, fits: Fits, c_index: int, on_begin: BeginCallback, start: F32 | None) -> Iterator[Scores]:
+    def _from(
+        self, fits: Fits, c_index: int, on_begin: BeginCallback, start: F32 | None, tolerance: float
+    ) -> Iterator[Scores]:
         def solve(part: I64) -> Scores:
             solver = self._batch(fits, part)
             if start is not None:
                 solver.start_at(torch.from_numpy(start[part]))
-            return solver.solve(c_index, CS[c_index], self._exact)
+            return solver.solve(c_index, CS[c_index], tolerance)
 
         self._prepare()
         for batch in self._batches(fits):

@@ -105,8 +105,15 @@ class Fitter(Protocol):
     ) -> Iterator[Scores]:
         """Fit every training set at every C, from strong to weak regularisation."""
 
-    def at(self, fits: Fits, c_index: int, on_begin: BeginCallback, start: F32 | None = None) -> Scores:
-        """Fit every training set at the C of position `c_index`, from `start`, solutions of similar fits."""
+    def at(
+        self,
+        fits: Fits,
+        c_index: int,
+        on_begin: BeginCallback,
+        start: F32 | None = None,
+        tolerance: float | None = None,
+    ) -> Scores:
+        """Fit every training set at the C of position `c_index`, from `start`, solutions of similar fits; see `Solver.at`."""
 
 
 def fitter(dataset: Layered, rows: I64, candidate: Candidate) -> Fitter:
@@ -165,6 +172,7 @@ class _PerFitSolver:
         c_index: int,
         on_begin: BeginCallback = lambda fits, c_index, done: None,
         start: F32 | None = None,
+        tolerance: float | None = None,
     ) -> Scores:
         """Fit every training set at the C of position `c_index`."""
         every = range(len(fits.train))
@@ -174,6 +182,7 @@ class _PerFitSolver:
                 c_index,
                 _callback_of_fit(on_begin, n, len(every)),
                 None if start is None else start[[n]],
+                tolerance,
             )
             for n in every
         ]

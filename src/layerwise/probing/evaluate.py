@@ -12,11 +12,10 @@ from layerwise.labels.scorers import Predicted, Scorer
 from layerwise.probing.batched_solver import CHOOSING, CODING
 from layerwise.probing.candidates import Fitter
 from layerwise.probing.choice import ChoiceOfC
-from layerwise.probing.design import CodeBlock, Design
-from layerwise.probing.fits import BeginCallback, select
+from layerwise.probing.design import Design
+from layerwise.probing.fits import BeginCallback, Fits, select
 from layerwise.probing.influence import CandidatePredictions
-
-_FIRST = 2  # position of C for the first fitted block of an online code, before which no block was fitted to choose by
+from layerwise.probing.online_codes import OnlineCodes
 
 
 @dataclass(slots=True, eq=False)
@@ -59,28 +58,20 @@ class CandidateEvaluation:
         """Begin without scores."""
         self.design, self.scorer, self.outers = design, scorer, design.outers
         self._choice = ChoiceOfC(design, scorer, len(CS))
-        self._bits = [np.full((len(order), len(CS)), np.inf) for order in design.orders]
+        self._codes = OnlineCodes(design.orders, design.fits.targets[0], design.fits.count, len(CS))
         self._unfinished = 0
         family = design.fits.family.tolist()
         # By family: the outer fit or the code whose results decide where its path ends.
         self._curves = {family[outer.fit]: number for number, outer in enumerate(design.outers)}
-        self._codes: dict[int, F64] = {}
-        self._blocks: dict[int, tuple[int, int]] = {}  # by fit: the order and the block that it codes
-        for order, blocks in enumerate(design.orders):
-            for index, block in enumerate(blocks):
-                if block.fit is not None:
-                    self._codes[family[block.fit]] = self._bits[order]
-                    self._blocks[block.fit] = order, index
+        self._orders = {family[fit]: order for fit, order in self._codes.orders.items()}
 
     def may_stop(self, family: int) -> bool:
         """Return whether the path of a family may end.
 
-        See `ChoiceOfC.may_stop`; for a code, whose length changes smoothly, it may if the code has become longer.
+        See `ChoiceOfC.may_stop`, and for codes `OnlineCodes.may_stop`.
         """
-        if family in self._codes:
-            bits = self._codes[family][1:].sum(axis=0)
-            bits = bits[np.isfinite(bits)]
-            return len(bits) > _FIRST and bool(bits[-1] > bits.min())
+        if family in self._orders:
+            return self._codes.may_stop(self._orders[family])
         return self._choice.may_stop(self._curves[family])
 
     def _on_begin(self, track: Tracker, numbers: I64) -> BeginCallback:
@@ -99,24 +90,23 @@ class CandidateEvaluation:
         """Fit everything, and return the results."""
         train = self.design.fits.train
         choosing = np.array(self._choice.fits, np.int64)
-        coding = np.array(sorted(self._blocks), np.int64)
+        coding, last = self._codes.followed, np.array(self._codes.last, np.int64)
         outer = [outer.fit for outer in self.outers]
-        weights = (len(CS) * train[choosing].sum(), len(CS) * train[coding].sum(), train[outer].sum())
-        parts = track.split(*map(float, weights))
+        rows = [float(train[numbers].sum()) for numbers in (choosing, coding, last, outer)]
+        parts = track.split(len(CS) * rows[0], len(CS) * rows[1], rows[2], rows[3])
         self._follow(fitter, choosing, CHOOSING, parts[0])
         self._follow(fitter, coding, CODING, parts[1])
+        self._code_last(fitter, last, parts[2])
         curves = np.stack([self._choice.curve(number) for number in range(len(self.outers))])
         # The first of equal ones, which has the strongest regularisation.
         chosen = curves.argmax(axis=1)
-        return self._result(curves.max(axis=1), chosen, self._predict(fitter, chosen, parts[2]))
+        return self._result(curves.max(axis=1), chosen, self._predict(fitter, chosen, parts[3]))
 
     def _follow(self, fitter: Fitter, numbers: I64, tolerance: float, track: Tracker) -> None:
         """Fit the fits with these numbers along the path of Cs."""
         if not len(numbers):
             return
-        fits = select(self.design.fits, numbers)
-        if tolerance == CODING:  # a code is shortest with probabilities of the classes as they are
-            fits = replace(fits, balanced=False)
+        fits = self._coding(numbers) if tolerance == CODING else select(self.design.fits, numbers)
         for batch in fitter.path(fits, self.may_stop, self._on_begin(track, numbers), tolerance):
             assert batch.parameters is not None
             for index, fit in enumerate(numbers[batch.fits].tolist()):
@@ -124,10 +114,23 @@ class CandidateEvaluation:
 
     def _add(self, c_index: int, fit: int, values: F32, parameters: F32) -> None:
         self._choice.add(fit, c_index, values, parameters)
-        if fit in self._blocks:
-            order, number = self._blocks[fit]
-            block = self.design.orders[order][number]
-            self._bits[order][number, c_index] = block_bits(values, self._gold(block.rows), block)
+        if fit in self._codes.orders:
+            self._codes.add(fit, c_index, values, parameters)
+
+    def _coding(self, numbers: I64) -> Fits:
+        """Return fits of codes, which are shortest with probabilities of the classes as they are."""
+        return replace(select(self.design.fits, numbers), balanced=False)
+
+    def _code_last(self, fitter: Fitter, last: I64, track: Tracker) -> None:
+        """Fit the last block of each code at its chosen C, from the solution of the block before it."""
+        chosen = np.array([self._codes.chosen(fit) for fit in last.tolist()], np.int64)
+        parts = track.split(*np.bincount(chosen, minlength=len(CS)).tolist()) if len(last) else []
+        for c_index in np.unique(chosen).tolist():
+            numbers = last[chosen == c_index]
+            report, start = self._on_begin(parts[c_index], numbers), self._codes.starts(numbers.tolist())
+            scores = fitter.at(self._coding(numbers), c_index, report, start, CODING)
+            for fit, values in zip(numbers.tolist(), scores.values, strict=True):
+                self._codes.add(fit, c_index, values)
 
     def _predict(self, fitter: Fitter, chosen: I64, track: Tracker) -> list[Predicted]:
         """Return the predictions of each outer fit at its chosen C."""
@@ -145,14 +148,8 @@ class CandidateEvaluation:
                 predicted[number] = self.scorer.decide(values[:, rows], rows)
         return [predicted[number] for number in range(len(self.outers))]
 
-    def _gold(self, rows: I64) -> I64:
-        return np.asarray(self.design.fits.targets[0][rows], np.int64)
-
     def _result(self, inner: F64, chosen: I64, predicted: list[Predicted]) -> CandidateScores:
-        first_bits = [
-            len(order[0].rows) * float(np.log2(self.design.fits.count)) for order in self.design.orders
-        ]
-        bits = [code_bits(table, first) for table, first in zip(self._bits, first_bits, strict=True)]
+        bits = self._codes.lengths()
         held_out = [
             self._choice.held_out(number, int(chosen[number]))
             for number, outer in enumerate(self.outers)
@@ -223,32 +220,3 @@ def _control_progress(outers: I64, count: int, track: Tracker) -> BeginCallback:
         track.report(done, f"{_fold_names(outers[fits], count)}, {c_of(c_index)}")
 
     return report
-
-
-def block_bits(logp: F32, gold: I64, block: CodeBlock) -> float:
-    """Return the code length in bits of a block's labels, given log-probabilities (K, n) of all rows.
-
-    A class that no earlier row had would cost infinitely many bits, so the uniform distribution is mixed in with the
-    weight of one row: p = (m · model + 1 / K) / (m + 1), m being the number of rows before the block.
-    """
-    chances = np.exp(logp[gold, block.rows].astype(np.float64))
-    mixed = (block.before * chances + 1 / len(logp)) / (block.before + 1)
-    return float(-np.log2(mixed).sum())
-
-
-def code_bits(table: F64, first: float) -> float:
-    """Return the length of an online code in bits.
-
-    Each block is coded at the C with the fewest bits over all fitted blocks before it; the second block of the code,
-    before which no block was fitted, at a C in the middle of the grid. The first block takes `first` bits.
-
-    Args:
-        table: bits (blocks, Cs) of every block at every C; its first row isn't used.
-        first: bits of the first block, log2 K per label.
-    """
-    total = first
-    for block in range(1, len(table)):
-        past_bits = table[1:block].sum(axis=0)
-        C = int(past_bits.argmin()) if block > 1 else _FIRST
-        total += float(table[block, C])
-    return total
