@@ -263,3 +263,13 @@ def test_a_model_without_blocks_is_refused_by_name(tmp_path: Path) -> None:
     config_of(folder, num_hidden_layers=0)
     with pytest.raises(ModelError, match="gives no layers but emb, and its weights have encoder"):
         lw.load_encoder(folder)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_weights_of_more_blocks_than_the_config_names_are_told(family: str, tmp_path: Path) -> None:
+    folder = make_model(family, tmp_path / "model")
+    stored = lw.load_encoder(folder).blocks
+    assert not [note for note in lw.load_encoder(folder).notes if "blocks" in note]
+    config_of(folder, num_hidden_layers=stored - 1)
+    (note,) = [note for note in lw.load_encoder(folder).notes if "blocks" in note]
+    assert f"have {stored} blocks, and its config.json names {stored - 1}" in note

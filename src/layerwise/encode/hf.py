@@ -51,7 +51,7 @@ from layerwise.encode.recipe import read_object
 from layerwise.encode.size_checks import check_sizes_of_weights
 from layerwise.encode.tensorflow.weights import read_weights
 from layerwise.encode.tokenizer_checks import casing_notes, check_tokens, mismatch_notes, vocabulary_notes
-from layerwise.encode.weight_names import POOLER, unused_names
+from layerwise.encode.weight_names import POOLER, blocks_of_weights, unused_names
 from layerwise.errors import ModelError
 from layerwise.wording import Message
 
@@ -161,6 +161,7 @@ def load(
             + mismatch_notes(config, tokenizer, padding_idx)
             + vocabulary_notes(checkpoint, backend, entries)
             + _projection_notes(checkpoint, unused)
+            + _block_notes(checkpoint, config, model, unused)
             + head_notes(checkpoint.name, unused),
             untrained,
         )
@@ -193,6 +194,16 @@ def _projection_notes(checkpoint: Checkpoint, unused: tuple[str, ...]) -> tuple[
     if not any(_PROJECTION in name for name in unused):
         return ()
     return (Message("note.model.projection", model=repr(checkpoint.name), projection=_PROJECTION),)
+
+
+def _block_notes(
+    checkpoint: Checkpoint, config: PretrainedConfig, model: nn.Module, unused: tuple[str, ...]
+) -> tuple[Message, ...]:
+    blocks: int = getattr(config.get_text_config(), "num_hidden_layers", None) or 0
+    stored = blocks_of_weights(model, blocks, unused) if blocks else 0
+    if stored == blocks:
+        return ()
+    return (Message("note.model.blocks", model=repr(checkpoint.name), stored=stored, blocks=blocks),)
 
 
 def describe(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> dict[str, Any]:

@@ -38,6 +38,14 @@ def unused_names(checkpoint: Checkpoint, model: nn.Module, info: Mapping[str, An
     return _grouped(unused, used | {prefix + name for name in used})
 
 
+def blocks_of_weights(model: nn.Module, blocks: int, unused: Iterable[str]) -> int:
+    """Return the number of blocks that the weights have, of which the model has `blocks`; see `unused_names`."""
+    lists = [name for name, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == blocks]
+    further = [re.compile(rf"(?:^|\.){re.escape(name)}\.(\d+)(?:\.|$)") for name in lists]
+    found = [match for name in unused for pattern in further if (match := pattern.search(name))]
+    return max([blocks, *(int(match[1]) + 1 for match in found)])
+
+
 def _tensor_names(checkpoint: Checkpoint) -> Iterator[str]:
     """Yield the names of the tensors in a model's safetensors files."""
     for name in checkpoint.files.weights:
