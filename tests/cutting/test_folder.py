@@ -61,7 +61,7 @@ def normed(plain: Plain, layer: Any) -> Any:
 
 def check_cut(family: str, source: Path, out: Path, at: int) -> None:
     """Compare a cut with plain forwards of both models."""
-    written: Any = lw.cut(source, out, at=at, device="cpu")
+    written = lw.cut(source, out, at=at, device="cpu")
     assert written.blocks == at
     (whole, ids), (cut, ids_of_cut) = states_of(source), states_of(out)
     assert ids == ids_of_cut
@@ -156,7 +156,7 @@ def test_sentence_transformers_gives_the_layer_of_the_source(
     (source / "config_sentence_transformers.json").write_text(json.dumps(prompts))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the notes of the source
-        written: Any = lw.cut(source, tmp_path / "cut", at=2, device="cpu")
+        written = lw.cut(source, tmp_path / "cut", at=2, device="cpu")
         encoder = lw.load_encoder(source, device="cpu")
     assert any("Normalize" in note for note in written.notes) == ("more" in recipe)
     texts = [*TEXTS, "Every LAYER of a long text " * 5]
@@ -185,7 +185,7 @@ def test_the_type_of_the_weights_stays(model_folder: Callable[[str], Path], tmp_
     model.save_pretrained(tmp_path / "source")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / "source" / name).write_bytes((model_folder("bert") / name).read_bytes())
-    written: Any = lw.cut(tmp_path / "source", tmp_path / "cut", at=1, device="cpu")
+    written = lw.cut(tmp_path / "source", tmp_path / "cut", at=1, device="cpu")
     with safe_open(tmp_path / "cut" / "model.safetensors", "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
@@ -212,7 +212,7 @@ def test_an_adapter_is_merged(model_folder: Callable[[str], Path], tmp_path: Pat
     from peft_adapters import Tuned
 
     tuned = Tuned(model_folder("bert"), tmp_path / "adapter", target_modules=["query", "value"], r=2)
-    written: Any = lw.cut(model_folder("bert"), tmp_path / "cut", at=2, adapter=tuned.folder, device="cpu")
+    written = lw.cut(model_folder("bert"), tmp_path / "cut", at=2, adapter=tuned.folder, device="cpu")
     assert written.source["adapter"]["kind"] == "LORA"
     plain, ids = states_of(tmp_path / "cut")
     for numbers in ids[:3]:

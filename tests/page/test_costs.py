@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,19 @@ def test_a_report_takes_it(encoder_of: Callable[[str], Any], tmp_path: Path) -> 
     states = encoder_of("bert").encode(["one two", "three", "four five six"])
     page = lw.report(states, tmp_path / "page.html", costs=TABLE)
     assert page.is_file()
+
+
+def test_the_costs_of_another_model_are_refused(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
+    encoder = encoder_of("bert")
+    states = encoder.encode(["one two", "three", "four five six"])
+    ours, others = (
+        replace(TABLE, source={"id": "x", "weights": weights})
+        for weights in (encoder.hashes["weights"], "0" * 64)
+    )
+    assert shown_costs(ours, states) == shown_costs(TABLE, states) | {"model": "x"}
+    with pytest.raises(RequestError, match="costs has the costs of 'x', and the rows are of another model"):
+        lw.report(states, tmp_path / "page.html", costs=others)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
