@@ -57,6 +57,8 @@ def shown_costs(costs: Any, rows: Layered | None = None) -> dict[str, Any] | Non
         "device": content["device"],
         **{name: content[name] for name in ("texts", "tokens", "rounds", "label", "metric")},
         "rows": [{name: row[name] for name in (*_ROW, "coarse")} for row in content["rows"]],
+        "notes": list(content["notes"]),
+        "messages": content["messages"],
     }
 
 
@@ -92,6 +94,8 @@ def _is_table(content: Mapping[str, Any]) -> bool:
         counts
         and texts
         and isinstance(content.get("device"), str)
+        and json_checks.list_of(json_checks.text)(content.get("notes"))
+        and json_checks.mapping(content.get("messages"))
         and 0 < len(rows) <= _MOST_ROWS
         and all(_is_row(row) for row in rows)
     )
