@@ -44,6 +44,24 @@ def test_the_blocks_that_stay_are_called_in_order(
         assert worst(short.states(ids)[-1:], by_loop(whole, ids, kept)[None]) <= TOLERANCE
 
 
+def test_blocks_may_be_counted_from_the_end(
+    model_folder: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["cut", str(model_folder("bert")), "--drop", "-1,1", "--out", str(tmp_path / "out")]
+    assert main([*command, "--device", "cpu", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["dropped"] == [1, 3]
+
+
+def test_all_blocks_may_be_left_out(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    written = lw.cut(model_folder("bert"), tmp_path / "out", drop="1:", device="cpu")
+    assert (written.at, written.blocks) == ("3", 0)
+    whole, short = Plain(model_folder("bert")), Plain(tmp_path / "out")
+    ids = whole.raw(TEXTS[0])["input_ids"]
+    with torch.no_grad():
+        got = short.model(input_ids=torch.tensor([ids])).last_hidden_state[0].double().numpy()
+    assert worst(got[None], whole.states(ids)[:1]) <= TOLERANCE
+
+
 @pytest.mark.parametrize(
     ("family", "drop", "why"),
     [
