@@ -231,6 +231,23 @@ def test_a_checkpoint_of_tensorflow_becomes_safetensors(tmp_path: Path) -> None:
     assert worst(got.stack(), expected.stack()) <= TOLERANCE
 
 
+@pytest.mark.parametrize(
+    ("family", "name"), [("bert", "vectors"), ("modernbert", "layer"), ("gpt2", "layer")]
+)
+def test_the_code_of_the_card_runs(
+    family: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_causal(family, tmp_path / "a") if family in CAUSAL else make_model(family, tmp_path / "a")
+    monkeypatch.chdir(source)
+    lw.cut(".", tmp_path / "cut", at=1, device="cpu")
+    text = (tmp_path / "cut" / "README.md").read_text()
+    assert "# a, cut at layer 1" in text, "the folder's name"
+    code = text.split("```python\n")[1].split("```")[0].replace("path/to/this/folder", str(tmp_path / "cut"))
+    scope: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), scope)
+    assert scope[name].shape[-1] == 32
+
+
 def test_the_card_says_where_the_model_comes_from(
     model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:

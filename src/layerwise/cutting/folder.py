@@ -25,6 +25,7 @@ model = SentenceTransformer("path/to/this/folder")
 vectors = model.encode(["Hello, world!"])"""
 _TRANSFORMERS = """\
 from transformers import AutoModel, AutoTokenizer
+path = "path/to/this/folder"
 tokenizer, model = AutoTokenizer.from_pretrained(path), AutoModel.from_pretrained(path)
 outputs = model(**tokenizer("Hello, world!", return_tensors="pt"), output_hidden_states=True)
 {layer}"""
