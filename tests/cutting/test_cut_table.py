@@ -84,7 +84,7 @@ def test_layers_that_a_cut_does_not_give_have_no_row(tmp_path: Path) -> None:
     """A cut of Mamba ends a block too early, which only its numbers show."""
     table = lw.cut(make_causal("mamba", tmp_path / "source"), table=True, device="cpu")
     assert list(table) == ["3"]
-    assert "leaves out: emb, 1 and 2" in table.notes[0]
+    assert "leaves out: emb, 1, 2" in table.notes[0]
 
 
 def test_a_probe_of_another_model_is_refused(model_folder: Callable[[str], Path], tmp_path: Path) -> None:

@@ -238,8 +238,9 @@ def test_the_code_of_the_card_runs(
     family: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make_causal(family, tmp_path / "a") if family in CAUSAL else make_model(family, tmp_path / "a")
-    monkeypatch.chdir(source)
-    lw.cut(".", tmp_path / "cut", at=1, device="cpu")
+    (source / "inner").mkdir()
+    monkeypatch.chdir(source / "inner")
+    lw.cut("..", tmp_path / "cut", at=1, device="cpu")
     text = (tmp_path / "cut" / "README.md").read_text()
     assert "# a, cut at layer 1" in text, "the folder's name"
     code = text.split("```python\n")[1].split("```")[0].replace("path/to/this/folder", str(tmp_path / "cut"))

@@ -183,6 +183,7 @@ def test_rows_that_a_graph_cannot_make_are_refused(
     head = lw.train(dataset, task="classify", label="kind", mix="2")
     with pytest.raises(lw.HeadError, match="is a different model"):
         head_plan(head, load_cut_source(model_folder("electra"), device="cpu"))
+    rows = dataset_rows(head)
     for changes, why in (
         ({"level": "word"}, "level 'word'"),
         ({"pool": "first"}, "pool 'first'"),
@@ -191,11 +192,11 @@ def test_rows_that_a_graph_cannot_make_are_refused(
         ({"joint": ["a", "b"]}, "reads rows of pairs of texts"),
         ({"words_pool": "first"}, r"reads rows of texts pooled from words \(first\)"),
     ):
-        head.rows = {**dataset_rows(head), **changes}
+        head.rows = {**rows, **changes}
         with pytest.raises(RequestError, match=why):
             head_plan(head, source)
     apart = replace(source, checkpoint=replace(source.checkpoint, prompts=Prompts({}, None, included=False)))
-    head.rows = {**dataset_rows(head), "prompt": "query: "}
+    head.rows = {**rows, "prompt": "query: "}
     assert head_plan(head, source).pool == "mean"
     with pytest.raises(RequestError, match="reads rows of texts without the tokens of their prompt"):
         head_plan(head, apart)

@@ -40,8 +40,8 @@ def test_the_page_has_the_numbers_of_the_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lang", "left", "cells"),
     [
-        ("en", "which the table leaves out: 2", ["1", "1", "20", "80 B", "500", "0.800", "0.700 to 0.900"]),
-        ("zh", "表中未列出：2", ["1", "1", "20", "80 B", "500", "0.800", "0.700 至 0.900"]),
+        ("en", "which the table leaves out: 2", ["1", "1", "20", "80 B", "500", "0.800", "(0.700 to 0.900)"]),
+        ("zh", "表中未列出：2", ["1", "1", "20", "80 B", "500", "0.800", "（0.700 至 0.900）"]),
     ],
 )
 def test_a_browser_shows_it(
