@@ -59,6 +59,17 @@ def normed(plain: Plain, layer: Any) -> Any:
         return norm(torch.tensor(layer, dtype=torch.float32)[None])[0].double().numpy()
 
 
+def padding_changes(plain: Plain, ids: list[list[int]]) -> bool:
+    """Whether a text's vectors in a padded batch with others are not those that it has alone."""
+    length, pad = max(map(len, ids)), plain.tokenizer.pad_token_id
+    rows = torch.tensor([row + [pad] * (length - len(row)) for row in ids])
+    mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in ids])
+    with torch.no_grad():
+        together = plain.model(input_ids=rows, attention_mask=mask).last_hidden_state
+    pairs = [(together[n, : len(row)].double().numpy(), last(plain, row)) for n, row in enumerate(ids)]
+    return max(worst(got[None], alone[None]) for got, alone in pairs) > 1e-4
+
+
 def check_cut(family: str, source: Path, out: Path, at: int) -> None:
     """Compare a cut with plain forwards of both models."""
     written = lw.cut(source, out, at=at, device="cpu")
@@ -76,6 +87,8 @@ def check_cut(family: str, source: Path, out: Path, at: int) -> None:
             assert worst(states[-1:], expected[None]) <= TOLERANCE
     said = any("last norm" in note for note in written.notes)
     assert said == has_norm == ("last norm" in (out / "README.md").read_text())
+    told = any("in a batch with padding" in note for note in written.notes)
+    assert told == padding_changes(cut, ids[:4])
 
 
 @pytest.mark.filterwarnings(

@@ -67,7 +67,9 @@ def test_the_costs_of_another_model_are_refused(encoder_of: Callable[[str], Any]
         replace(TABLE, source={"id": "x", "weights": weights})
         for weights in (encoder.hashes["weights"], "0" * 64)
     )
-    assert shown_costs(ours, states) == shown_costs(TABLE, states) | {"model": "x"}
+    expected = shown_costs(TABLE, states)
+    assert expected is not None
+    assert shown_costs(ours, states) == {**expected, "model": "x"}
     with pytest.raises(RequestError, match="costs has the costs of 'x', and the rows are of another model"):
         lw.report(states, tmp_path / "page.html", costs=others)
     assert not list(tmp_path.iterdir())

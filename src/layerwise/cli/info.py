@@ -338,7 +338,7 @@ def _cut_from(cut: dict[str, Any]) -> list[tuple[str, Any]]:
 
 def _export(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     recall = facts["recall"]
-    found = (
+    score = (
         "not measured"
         if recall is None
         else f"{recall['score']:.4f} against exact search; {recall['queries']:,} queries, {recall['rows']:,} rows"
@@ -348,7 +348,7 @@ def _export(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         ("export", f"{facts['path']} ({facts['to']}, {output.size(facts['bytes'])})"),
         ("rows", f"{facts['rows']:,} of level {facts['level']}, {facts['bytes_per_row']:,.0f} bytes each"),
         ("numbers", f"{facts['numbers']} of {facts['dtype']}, of {facts['width']} before"),
-        (f"recall@{10 if recall is None else recall['k']}", found),
+        (f"recall@{10 if recall is None else recall['k']}", score),
         *_fitted(facts["transform"]),
         *([("dataset", facts["dataset"]["path"])] if "path" in facts["dataset"] else []),
         *(

@@ -34,8 +34,8 @@ def described(written: CutModel, source: CutSource, folder: Path, **further: Any
     """
     content = {name: value for name, value in written.to_json().items() if name not in _LEFT_OUT}
     content["source"] = _without_folders(written.source) | {"id": source_name(source)}
-    made = {"made": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions()}
-    entries = {"format": FORMAT, "version": VERSION, **content, **further, **made}
+    origin = {"made": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions()}
+    entries = {"format": FORMAT, "version": VERSION, **content, **further, **origin}
     disk.write_file(folder / NAME, to_json(entries))
     return replace(written, bytes=folder_bytes(folder))
 

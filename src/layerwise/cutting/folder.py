@@ -99,6 +99,8 @@ def cut_notes(source: CutSource, short: ShortModel, parity: CutParity) -> tuple[
         notes.append(Message(f"note.cut.normed.{kind}", layer=str(short.at), number=str(len(short.kept))))
     elif parity.hidden is None and not short.kept:
         notes.append(Message("note.cut.no.states"))
+    if parity.depends_on_padding:
+        notes.append(Message("note.cut.padding"))
     notes += steps_note(source)
     if short.zeroed:
         notes.append(Message("note.cut.zeroed", names=short.zeroed))
