@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import layerwise as lw
+from causal_models import make_causal
 from layerwise.cli.main import main
 from layerwise.cutting import table as tables
 
@@ -31,11 +32,15 @@ def texts() -> list[str]:
     return [f"{word} {letter}" for word in ("one", "two") for letter in "abcdefghij"]
 
 
-def test_sizes_are_those_of_the_folders(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
-    table: Any = lw.cut(model_folder("bert"), table=True, device="cpu")
+@pytest.mark.parametrize("family", ["bert", "t5"])
+def test_sizes_are_those_of_the_folders(
+    family: str, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """T5 names its table of tokens twice."""
+    table = lw.cut(model_folder(family), table=True, device="cpu")
     assert list(table) == ["emb", "1", "2", "3"]
     for layer in ("emb", "2", "3"):
-        written: Any = lw.cut(model_folder("bert"), tmp_path / layer, at=layer, device="cpu")
+        written = lw.cut(model_folder(family), tmp_path / layer, at=layer, device="cpu")
         assert table[layer].parameters == written.parameters
         names = ("model.safetensors", "tokenizer.json", "tokenizer_config.json")
         size = sum((tmp_path / layer / name).stat().st_size for name in names)
@@ -48,7 +53,7 @@ def test_scores_are_those_of_the_probe(
     model_folder: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     probe = probe_of(model_folder("bert"), "1,3")
-    table: Any = lw.cut(model_folder("bert"), tmp_path / "table.json", table=True, probe=probe, device="cpu")
+    table = lw.cut(model_folder("bert"), tmp_path / "table.json", table=True, probe=probe, device="cpu")
     for layer in ("1", "3"):
         expected = probe[layer]
         assert (table[layer].score, table[layer].low, table[layer].high) == (
@@ -70,9 +75,16 @@ def test_scores_are_those_of_the_probe(
 
 
 def test_a_family_that_needs_blocks_has_no_row_without(model_folder: Callable[[str], Path]) -> None:
-    table: Any = lw.cut(model_folder("modernbert"), table=True, device="cpu")
+    table = lw.cut(model_folder("modernbert"), table=True, device="cpu")
     assert list(table) == ["1", "2", "3"]
     assert "can't be cut at these layers, which the table leaves out: emb" in table.notes[0]
+
+
+def test_layers_that_a_cut_does_not_give_have_no_row(tmp_path: Path) -> None:
+    """A cut of Mamba ends a block too early, which only its numbers show."""
+    table = lw.cut(make_causal("mamba", tmp_path / "source"), table=True, device="cpu")
+    assert list(table) == ["3"]
+    assert "leaves out: emb, 1, 2" in table.notes[0]
 
 
 def test_a_probe_of_another_model_is_refused(model_folder: Callable[[str], Path], tmp_path: Path) -> None:

@@ -35,13 +35,31 @@ def by_loop(plain: Plain, ids: list[int], blocks: list[int]) -> Any:
 def test_the_blocks_that_stay_are_called_in_order(
     at: Any, drop: Any, kept: list[int], model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    written: Any = lw.cut(model_folder("bert"), tmp_path / "out", at=at, drop=drop, device="cpu")
+    written = lw.cut(model_folder("bert"), tmp_path / "out", at=at, drop=drop, device="cpu")
     assert written.blocks == len(kept)
     assert set(written.dropped) == {1, 2, 3} - set(kept) - {n for n in (3,) if at == 2}
     whole, short = Plain(model_folder("bert")), Plain(tmp_path / "out")
     for text in TEXTS:
         ids = whole.raw(text)["input_ids"]
         assert worst(short.states(ids)[-1:], by_loop(whole, ids, kept)[None]) <= TOLERANCE
+
+
+def test_blocks_may_be_counted_from_the_end(
+    model_folder: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["cut", str(model_folder("bert")), "--drop", "-1,1", "--out", str(tmp_path / "out")]
+    assert main([*command, "--device", "cpu", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["dropped"] == [1, 3]
+
+
+def test_all_blocks_may_be_left_out(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    written = lw.cut(model_folder("bert"), tmp_path / "out", drop="1:", device="cpu")
+    assert (written.at, written.blocks) == ("3", 0)
+    whole, short = Plain(model_folder("bert")), Plain(tmp_path / "out")
+    ids = whole.raw(TEXTS[0])["input_ids"]
+    with torch.no_grad():
+        got = short.model(input_ids=torch.tensor([ids])).last_hidden_state[0].double().numpy()
+    assert worst(got[None], whole.states(ids)[:1]) <= TOLERANCE
 
 
 @pytest.mark.parametrize(
@@ -129,9 +147,7 @@ def test_rows_of_words_are_matched(model_folder: Callable[[str], Path], tmp_path
     lw.probe(
         dataset, task="classify", label="tag", out=tmp_path / "probe", quick=True, no_codelength=True, mix=[]
     )
-    written: Any = lw.cut(
-        model_folder("bert"), tmp_path / "out", drop=[3], probe=tmp_path / "probe", device="cpu"
-    )
+    written = lw.cut(model_folder("bert"), tmp_path / "out", drop=[3], probe=tmp_path / "probe", device="cpu")
     assert written.score is not None
     assert written.score.rows == 3 * len(words)
     assert written.score.whole.score > 0.9, "the middle word is another one in each text, and its tag too"
@@ -189,8 +205,6 @@ def test_labels_of_a_file_are_joined_again(
         no_codelength=True,
         mix=[],
     )
-    written: Any = lw.cut(
-        model_folder("bert"), tmp_path / "out", drop="2", probe=tmp_path / "probe", device="cpu"
-    )
+    written = lw.cut(model_folder("bert"), tmp_path / "out", drop="2", probe=tmp_path / "probe", device="cpu")
     assert written.score is not None
     assert written.score.label == "mine"

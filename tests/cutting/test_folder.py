@@ -59,9 +59,20 @@ def normed(plain: Plain, layer: Any) -> Any:
         return norm(torch.tensor(layer, dtype=torch.float32)[None])[0].double().numpy()
 
 
+def padding_changes(plain: Plain, ids: list[list[int]]) -> bool:
+    """Whether a text's vectors in a padded batch with others are not those that it has alone."""
+    length, pad = max(map(len, ids)), plain.tokenizer.pad_token_id
+    rows = torch.tensor([row + [pad] * (length - len(row)) for row in ids])
+    mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in ids])
+    with torch.no_grad():
+        together = plain.model(input_ids=rows, attention_mask=mask).last_hidden_state
+    pairs = [(together[n, : len(row)].double().numpy(), last(plain, row)) for n, row in enumerate(ids)]
+    return max(worst(got[None], alone[None]) for got, alone in pairs) > 1e-4
+
+
 def check_cut(family: str, source: Path, out: Path, at: int) -> None:
     """Compare a cut with plain forwards of both models."""
-    written: Any = lw.cut(source, out, at=at, device="cpu")
+    written = lw.cut(source, out, at=at, device="cpu")
     assert written.blocks == at
     (whole, ids), (cut, ids_of_cut) = states_of(source), states_of(out)
     assert ids == ids_of_cut
@@ -76,6 +87,8 @@ def check_cut(family: str, source: Path, out: Path, at: int) -> None:
             assert worst(states[-1:], expected[None]) <= TOLERANCE
     said = any("last norm" in note for note in written.notes)
     assert said == has_norm == ("last norm" in (out / "README.md").read_text())
+    told = any("in a batch with padding" in note for note in written.notes)
+    assert told == padding_changes(cut, ids[:4])
 
 
 @pytest.mark.filterwarnings(
@@ -156,7 +169,7 @@ def test_sentence_transformers_gives_the_layer_of_the_source(
     (source / "config_sentence_transformers.json").write_text(json.dumps(prompts))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the notes of the source
-        written: Any = lw.cut(source, tmp_path / "cut", at=2, device="cpu")
+        written = lw.cut(source, tmp_path / "cut", at=2, device="cpu")
         encoder = lw.load_encoder(source, device="cpu")
     assert any("Normalize" in note for note in written.notes) == ("more" in recipe)
     texts = [*TEXTS, "Every LAYER of a long text " * 5]
@@ -185,7 +198,7 @@ def test_the_type_of_the_weights_stays(model_folder: Callable[[str], Path], tmp_
     model.save_pretrained(tmp_path / "source")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / "source" / name).write_bytes((model_folder("bert") / name).read_bytes())
-    written: Any = lw.cut(tmp_path / "source", tmp_path / "cut", at=1, device="cpu")
+    written = lw.cut(tmp_path / "source", tmp_path / "cut", at=1, device="cpu")
     with safe_open(tmp_path / "cut" / "model.safetensors", "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
@@ -212,7 +225,7 @@ def test_an_adapter_is_merged(model_folder: Callable[[str], Path], tmp_path: Pat
     from peft_adapters import Tuned
 
     tuned = Tuned(model_folder("bert"), tmp_path / "adapter", target_modules=["query", "value"], r=2)
-    written: Any = lw.cut(model_folder("bert"), tmp_path / "cut", at=2, adapter=tuned.folder, device="cpu")
+    written = lw.cut(model_folder("bert"), tmp_path / "cut", at=2, adapter=tuned.folder, device="cpu")
     assert written.source["adapter"]["kind"] == "LORA"
     plain, ids = states_of(tmp_path / "cut")
     for numbers in ids[:3]:
@@ -229,6 +242,24 @@ def test_a_checkpoint_of_tensorflow_becomes_safetensors(tmp_path: Path) -> None:
     got = lw.load_encoder(tmp_path / "cut", device="cpu").encode(["a b c", "A"], level="token", layers="1")
     assert got.index["token_id"] == expected.index["token_id"]
     assert worst(got.stack(), expected.stack()) <= TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("family", "name"), [("bert", "vectors"), ("modernbert", "layer"), ("gpt2", "layer")]
+)
+def test_the_code_of_the_card_runs(
+    family: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_causal(family, tmp_path / "a") if family in CAUSAL else make_model(family, tmp_path / "a")
+    (source / "inner").mkdir()
+    monkeypatch.chdir(source / "inner")
+    lw.cut("..", tmp_path / "cut", at=1, device="cpu")
+    text = (tmp_path / "cut" / "README.md").read_text()
+    assert "# a, cut at layer 1" in text, "the folder's name"
+    code = text.split("```python\n")[1].split("```")[0].replace("path/to/this/folder", str(tmp_path / "cut"))
+    scope: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), scope)
+    assert scope[name].shape[-1] == 32
 
 
 def test_the_card_says_where_the_model_comes_from(

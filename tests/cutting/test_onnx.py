@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ import layerwise as lw
 from causal_models import CAUSAL, make_causal
 from conftest import CORPUS, FAMILIES
 from layerwise.cli.main import main
+from layerwise.cutting import onnx_folder
 from layerwise.cutting.graph import CutGraph, head_plan, mix_plan
 from layerwise.cutting.text_output import GRAPH_POOLS, pooled
 from layerwise.encode.cut_source import CutSource, load_cut_source
+from layerwise.encode.recipe import Prompts
 from layerwise.errors import RequestError
 from reference import Plain, worst
 
@@ -180,14 +183,40 @@ def test_rows_that_a_graph_cannot_make_are_refused(
     head = lw.train(dataset, task="classify", label="kind", mix="2")
     with pytest.raises(lw.HeadError, match="is a different model"):
         head_plan(head, load_cut_source(model_folder("electra"), device="cpu"))
+    rows = dataset_rows(head)
     for changes, why in (
         ({"level": "word"}, "level 'word'"),
         ({"pool": "first"}, "pool 'first'"),
         ({"special_tokens": False}, "without special tokens"),
+        ({"context": [1, 0]}, "reads rows of texts with their neighbours"),
+        ({"joint": ["a", "b"]}, "reads rows of pairs of texts"),
+        ({"words_pool": "first"}, r"reads rows of texts pooled from words \(first\)"),
     ):
-        head.rows = {**dataset_rows(head), **changes}
+        head.rows = {**rows, **changes}
         with pytest.raises(RequestError, match=why):
             head_plan(head, source)
+    apart = replace(source, checkpoint=replace(source.checkpoint, prompts=Prompts({}, None, included=False)))
+    head.rows = {**rows, "prompt": "query: "}
+    assert head_plan(head, source).pool == "mean"
+    with pytest.raises(RequestError, match="reads rows of texts without the tokens of their prompt"):
+        head_plan(head, apart)
+
+
+def test_what_a_graph_leaves_to_its_user_is_told(
+    dataset: Any, source: CutSource, model_folder: Callable[[str], Path]
+) -> None:
+    """Prompts, lower case and redaction are done to texts, and a graph reads tokens."""
+    assert not onnx_folder.graph_notes(source, mix_plan("2", source), {})
+    prompts = Prompts({"query": "find: "}, "query", included=False)
+    checkpoint = replace(source.checkpoint, prompts=prompts, lowercase=True)
+    asking = replace(source, checkpoint=checkpoint)
+    keys = [note.key for note in onnx_folder.graph_notes(asking, mix_plan("2", asking), {"mix": 0.25})]
+    assert keys == ["note.cut.int8", "note.cut.prompt", "note.cut.prompt.pooled", "note.cut.lowercase"]
+    head = lw.train(dataset, task="classify", label="kind", mix="2")
+    head.rows = {**dataset_rows(head), "redact": {"kind": "head", "how": "x", "sha256": "0"}, "max_length": 9}
+    plan = head_plan(head, source)
+    assert [note.key for note in onnx_folder.graph_notes(source, plan, {})] == ["note.cut.redact"]
+    assert onnx_folder.longest_text(source, plan) == 9
 
 
 def dataset_rows(head: Any) -> dict[str, Any]:
@@ -198,7 +227,7 @@ def dataset_rows(head: Any) -> dict[str, Any]:
 @pytest.mark.filterwarnings("ignore")
 def test_a_head_as_onnx(dataset: Any, model_folder: Callable[[str], Path], tmp_path: Path) -> None:
     head = lw.train(dataset, task="classify", label="kind", mix="mean(1,2)", out=tmp_path / "kind.head")
-    written: Any = lw.cut(
+    written = lw.cut(
         model_folder("bert"), tmp_path / "out", to="onnx", head=str(tmp_path / "kind.head"), device="cpu"
     )
     assert written.at == "2", "no deeper than the head needs"

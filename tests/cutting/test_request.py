@@ -1,11 +1,14 @@
 """Wrong arguments of `cut`: one line, exit 2, nothing half written."""
 
+import inspect
 import json
+import typing
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import layerwise as lw
 from layerwise.cli.main import main
 
 CASES = [
@@ -77,3 +80,15 @@ def test_the_command_says_what_it_wrote(
     assert content["at"] == "2"
     assert content["parity"] == {"hidden_states": 0.0, "last_hidden_state": 0.0}
     assert set(content["source"]) >= {"id", "revision", "family", "blocks", "weights", "tokenizer", "config"}
+
+
+def test_the_type_of_the_result_depends_on_table_alone() -> None:
+    """Each overload has all parameters, with their defaults."""
+    whole = inspect.signature(lw.cut).parameters
+    variants = typing.get_overloads(lw.cut)
+    assert len(variants) == 2
+    for variant in variants:
+        parameters = inspect.signature(variant).parameters
+        assert list(parameters) == list(whole)
+        for name in whole.keys() - {"table"}:
+            assert parameters[name] == whole[name]

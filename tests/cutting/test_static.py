@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ TEXTS = ["Every layer of every encoder, as data.", "the first layers", "a"]
 @pytest.fixture(scope="module")
 def static(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("static") / "out"
-    written: Any = lw.cut(model_folder("bert"), out, at=2, static=True, device="cpu")
+    written = lw.cut(model_folder("bert"), out, at=2, static=True, device="cpu")
     assert (written.to, written.at, written.width) == ("static", "2", 32)
     return out
 

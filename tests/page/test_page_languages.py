@@ -14,6 +14,7 @@ from browser import Opened, browser
 from layerwise._util.display import score_digits
 from layerwise.api.explore import served
 from layerwise.cli.main import main
+from layerwise.cutting.table import CutCost, CutTable
 from layerwise.figures.language import can_draw
 from layerwise.figures.markdown import probe_markdown
 from layerwise.figures.page import as_json
@@ -119,6 +120,17 @@ def read_all(started: Any, address: Any) -> list[str]:
         opened.context.close()
 
 
+COSTS = CutTable(
+    {"id": "mine"},
+    (CutCost("1", 1, 10, 40, 1000.5), CutCost("2", 2, 20, 80, 500.25, 0.8, 0.7, 0.9, coarse=True)),
+    texts=3,
+    tokens=30,
+    rounds=1,
+    device="cpu",
+    label="kind",
+    metric="accuracy",
+    notes=(Message("note.cut.table.left", layers=["emb"]),),
+)
 DATA = {"kind", "value", "part", "tag", "tags", "text", "texts.lw", "words.lw", "mean", "emb", "label"}
 
 
@@ -127,10 +139,11 @@ def test_a_page_of_texts_is_whole_in_chinese(
     texts: lw.LayerDataset, started: Any, tmp_path: Path, task: str, label: str
 ) -> None:
     results = results_of(texts, tmp_path, task, label, max_rows=50)
-    options: dict[str, Any] = {"attention": True} if task == "classify" else {}
+    options: dict[str, Any] = {"attention": True, "costs": COSTS} if task == "classify" else {}
     path = lw.report(texts, tmp_path / "page.html", lang="zh", **results, **options)
     seen = read_all(started, path)
     assert any("抽样" in text for text in seen), "a note that Python writes"
+    assert any("不能在这些层截断" in text for text in seen) == ("costs" in options)
     assert english(seen, DATA) == []
 
 

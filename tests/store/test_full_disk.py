@@ -72,7 +72,13 @@ def listing(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
-@pytest.mark.parametrize("what", ["report", "parquet", "npy", "probe", "head"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        *("report", "parquet", "npy", "probe", "head", "int8", "faiss", "cut", "static"),
+        pytest.param("onnx", marks=pytest.mark.slow),
+    ],
+)
 def test_what_finds_no_room_leaves_nothing(
     what: str, small: Path, model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -88,6 +94,11 @@ def test_what_finds_no_room_leaves_nothing(
         "parquet": lambda: lw.export(dataset, out),
         "npy": lambda: lw.export(dataset, out, to="npy"),
         "probe": lambda: lw.probe(dataset, task="classify", label="label", mix=[], quick=True, out=out),
+        "int8": lambda: lw.export(dataset, out, to="int8", mix="2"),
+        "faiss": lambda: lw.export(dataset, out, to="faiss", mix="2"),
+        "cut": lambda: lw.cut(model_folder("bert"), out, at=2, device="cpu"),
+        "static": lambda: lw.cut(model_folder("bert"), out, at=1, static=True, device="cpu"),
+        "onnx": lambda: lw.cut(model_folder("bert"), out, at=1, to="onnx", device="cpu"),
         "head": lambda: lw.train(dataset, task="classify", label="label", mix="concat(all)", out=out),
     }
     with pytest.raises(OutputError, match="No space left on device; "):

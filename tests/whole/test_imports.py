@@ -80,7 +80,7 @@ SOLE_TENANTS = {
     "transformers": {"encode/hf.py", "encode/token_classifier.py"},
     "tokenizers": {"encode/hf.py"},
     "huggingface_hub": {"encode/checkpoint.py"},
-    "filelock": {"store/locks.py", "_util/temporary.py"},
+    "filelock": {"store/disk.py", "store/locks.py", "_util/temporary.py"},
     "upath": {"_util/paths.py"},
     "ray": {"parallel/ray.py"},
     "presidio_analyzer": {"read/presidio.py"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.silence import warned_once
@@ -31,6 +31,50 @@ if TYPE_CHECKING:
     from layerwise.cutting.result import CutModel
 
 
+@overload
+def cut(
+    model: str | Path = "minilm",
+    out: str | Path | None = None,
+    *,
+    revision: str | None = None,
+    device: str | None = None,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+    adapter: str | Path | None = None,
+    at: LayerSpec | None = None,
+    drop: LayerSpec | None = None,
+    to: str = "folder",
+    mix: str | None = None,
+    head: Any = None,
+    precision: str = "fp32",
+    static: bool = False,
+    table: Literal[False] = False,
+    probe: Any = None,
+    progress: Callback | None = None,
+    threads: int | None = None,
+) -> CutModel: ...
+@overload
+def cut(
+    model: str | Path = "minilm",
+    out: str | Path | None = None,
+    *,
+    revision: str | None = None,
+    device: str | None = None,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+    adapter: str | Path | None = None,
+    at: LayerSpec | None = None,
+    drop: LayerSpec | None = None,
+    to: str = "folder",
+    mix: str | None = None,
+    head: Any = None,
+    precision: str = "fp32",
+    static: bool = False,
+    table: Literal[True],
+    probe: Any = None,
+    progress: Callback | None = None,
+    threads: int | None = None,
+) -> CutTable: ...
 def cut(
     model: str | Path = "minilm",
     out: str | Path | None = None,

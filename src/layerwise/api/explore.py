@@ -48,8 +48,8 @@ def explore(
     Raises:
         LayerwiseError: as `lw.report` does.
     """
-    cut_costs = shown_costs(costs)
     opened = open_rows(dataset)
+    cut_costs = shown_costs(costs, opened)
     with limited(threads), tracking(progress) as track:
         making, writing = track.split(9, 1)
         data = page_data(
@@ -91,7 +91,7 @@ def served(
     html = page(
         {"title": title(opened), "messages": messages_json(title=title(opened))}, options.lang, remote=True
     )
-    cut_costs = shown_costs(options.costs)
+    cut_costs = shown_costs(options.costs, opened)
     apart = ("lang", "costs")
     shown = {name: value for name, value in part(options, PageOptions).items() if name not in apart}
     with limited(threads), tracking(progress) as track:

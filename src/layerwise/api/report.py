@@ -65,8 +65,8 @@ def report(
     """
     target = local_path(out)
     disk.check_new(target)
-    cut_costs = shown_costs(costs)
     opened = open_rows(dataset)
+    cut_costs = shown_costs(costs, opened)
     with limited(threads), tracking(progress) as track:
         making, writing = track.split(9, 1)
         data = page_data(

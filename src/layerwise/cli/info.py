@@ -1,4 +1,4 @@
-"""Describe a model, a dataset or a head: layers, width, size, and where it comes from."""
+"""Describe a model, a dataset, a head, a cut or small vectors: layers, width, size, and where it comes from."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,11 +10,13 @@ from layerwise.cli.train_report import private_facts
 from layerwise.options import LoadOptions
 from layerwise.unknown import share_unknown
 
-HELP = "describe a model, a dataset or a head"
+HELP = "describe a model, a dataset, a head, a cut or an export"
 EXAMPLES = """\
   layerwise info minilm
   layerwise info reviews.lw
   layerwise info sentiment.head
+  layerwise info minilm-onnx
+  layerwise info reviews-bits/transform.safetensors
   layerwise info reviews.lw --json | jq .totals
 """
 
@@ -25,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "name",
         type=flags.path,
         metavar="X",
-        help="folder of a dataset, a head or a model; or minilm, or a Hugging Face id",
+        help="folder of a dataset, a head, a model, a cut or small vectors; file of a transform; or minilm, or a Hugging Face id",
     )
     flags.add(parser, LoadOptions, without=("device",))
     flags.add_json(parser)
@@ -40,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         output.print_json(facts)
     else:
-        rows = {"dataset": _dataset, "head": _head, "model": _model}[facts["kind"]](facts)
+        rows = _ROWS[facts["kind"]](facts)
         output.print_lines(*output.table([(name, output.visible(str(value), 200)) for name, value in rows]))
     return 0
 
@@ -224,6 +226,7 @@ def _model(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         ("weights", f"sha256 {facts['weights']} ({output.size(facts['bytes'])})"),
     ]
     rows += _left_out(facts)
+    rows += _cut_from(facts["cut"]) if "cut" in facts else []
     rows += [(f"layer {entry['layer']}", _shown_layer(entry)) for entry in facts["structure"]]
     return rows + _refused(facts["sites_refused"])
 
@@ -304,3 +307,85 @@ def _left_out(model: dict[str, Any]) -> list[tuple[str, Any]]:
         for title, values in names.items()
         if isinstance(values, list) and values
     ]
+
+
+def _cut(facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    what = {"onnx": "ONNX", "static": "table of token vectors"}[facts["to"]]
+    rows = [("cut", f"{facts['path']} ({what}, {output.size(facts['bytes'])})"), *_cut_from(facts)]
+    if facts["outputs"]:
+        rows.append(("outputs", ", ".join(facts["outputs"])))
+    rows += [
+        (f"int8 {name}", f"error of {error:.2g} of the length") for name, error in facts["errors"].items()
+    ]
+    width = f"{facts['blocks']} blocks, " if facts["to"] == "onnx" else ""
+    return [
+        *rows,
+        ("width", f"{width}{facts['width']} numbers per vector, {facts['parameters']:,} parameters"),
+    ]
+
+
+def _cut_from(cut: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return which model a cut is of, where it ends, and when it was made."""
+    source, dropped = cut["source"], cut["dropped"]
+    without = f" without blocks {', '.join(map(str, dropped))}" if dropped else ""
+    return [
+        ("cut from", f"{source['id']} ({source['family']}), layer {cut['at']}{without}"),
+        ("its weights", f"sha256 {source['weights']}"),
+        ("cut made", cut["made"]),
+        ("versions", ", ".join(f"{name} {number}" for name, number in cut["versions"].items())),
+    ]
+
+
+def _export(facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    recall = facts["recall"]
+    score = (
+        "not measured"
+        if recall is None
+        else f"{recall['score']:.4f} against exact search; {recall['queries']:,} queries, {recall['rows']:,} rows"
+    )
+    model = facts["dataset"].get("model")
+    return [
+        ("export", f"{facts['path']} ({facts['to']}, {output.size(facts['bytes'])})"),
+        ("rows", f"{facts['rows']:,} of level {facts['level']}, {facts['bytes_per_row']:,.0f} bytes each"),
+        ("numbers", f"{facts['numbers']} of {facts['dtype']}, of {facts['width']} before"),
+        (f"recall@{10 if recall is None else recall['k']}", score),
+        *_fitted(facts["transform"]),
+        *([("dataset", facts["dataset"]["path"])] if "path" in facts["dataset"] else []),
+        *(
+            [("weights", f"sha256 {model['weights']}")]
+            if isinstance(model, dict) and "weights" in model
+            else []
+        ),
+        ("made", facts["made"]),
+        ("versions", ", ".join(f"{name} {number}" for name, number in facts["versions"].items())),
+    ]
+
+
+def _transform(facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [
+        ("transform", f"{facts['path']} ({facts['to']})"),
+        ("numbers", f"{facts['numbers']} of {facts['dtype']}, of {facts['width']} before"),
+        *_fitted(facts),
+    ]
+
+
+def _fitted(transform: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return which vectors a transform is for, and the rows that it was fitted on."""
+    pool = f", pool {transform['pool']}" if transform["pool"] else ""
+    of_head = " of a head" if transform["of_head"] else ""
+    split = f", with train in {transform['split']}" if transform["split"] else ""
+    return [
+        ("mix", f"{transform['mix']}{of_head}, level {transform['level']}{pool}"),
+        ("model", transform["model"] or "not known"),
+        ("fitted on", f"{transform['fitted_rows']:,} rows{split}"),
+    ]
+
+
+_ROWS = {
+    "dataset": _dataset,
+    "head": _head,
+    "model": _model,
+    "cut": _cut,
+    "export": _export,
+    "transform": _transform,
+}

@@ -44,6 +44,8 @@ _COMMANDS = (
 )
 _RESUMABLE = ("extract", "finish", "merge", "pool", "repair")
 _TOKENIZER_VARIABLE = "RAYON_NUM_THREADS"
+# Options whose values may begin with a minus.
+_OF_LAYERS = ("--layers", "--mix", "--at", "--drop")
 _DESCRIPTION = "Every layer of every text encoder, as data."
 _EXAMPLES = """\
 examples:
@@ -148,10 +150,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _join_layers(argv: Sequence[str]) -> list[str]:
-    """Return the arguments with `--layers -4:` as `--layers=-4:`, because argparse reads `-4:` as an option."""
+    """Return the arguments with `--layers -4:` as `--layers=-4:`, because argparse reads `-4:` and `-2,-1` as options."""
     joined: list[str] = []
     for argument in argv:
-        if joined and joined[-1] in ("--layers", "--mix") and re.match(r"-\d", argument):
+        if joined and joined[-1] in _OF_LAYERS and re.match(r"-\d", argument):
             joined[-1] += f"={argument}"
         else:
             joined.append(argument)

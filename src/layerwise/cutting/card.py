@@ -47,7 +47,10 @@ def card(source: CutSource, plan: CutPlan, library: str, usage: str, notes: Sequ
 
 def source_name(source: CutSource) -> str:
     """Return the name of a model for other people: the last part of a folder's path."""
-    return source.name if source.checkpoint.revision else Path(source.name).name
+    folder = Path(source.name)
+    if source.checkpoint.revision:
+        return source.name
+    return (folder if folder.name.strip(".") else folder.resolve()).name
 
 
 def _title(source: CutSource, plan: CutPlan) -> str:

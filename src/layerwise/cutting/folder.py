@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from layerwise.cutting.card import card
+from layerwise.cutting.description import described
 from layerwise.cutting.plan import CutPlan
 from layerwise.cutting.recipe import recipe_files
 from layerwise.cutting.result import CutModel
 from layerwise.encode import hf
 from layerwise.encode.checkpoint import find_checkpoint
-from layerwise.encode.cut_model import ShortModel, short_model, stored_tensors
+from layerwise.encode.cut_model import ShortModel, short_model, stored_size, stored_tensors
 from layerwise.encode.cut_parity import CutParity, check_parity
 from layerwise.encode.cut_source import CutSource
 from layerwise.encode.weight_names import POOLER
@@ -24,6 +25,7 @@ model = SentenceTransformer("path/to/this/folder")
 vectors = model.encode(["Hello, world!"])"""
 _TRANSFORMERS = """\
 from transformers import AutoModel, AutoTokenizer
+path = "path/to/this/folder"
 tokenizer, model = AutoTokenizer.from_pretrained(path), AutoModel.from_pretrained(path)
 outputs = model(**tokenizer("Hello, world!", return_tensors="pt"), output_hidden_states=True)
 {layer}"""
@@ -40,8 +42,7 @@ def write_folder(source: CutSource, plan: CutPlan, folder: Path) -> CutModel:
         ModelError: a family whose blocks can't be cut.
     """
     short = short_model(source, plan.at, plan.dropped)
-    tensors, dtype = stored_tensors(short, source)
-    hf.save_model(short.model, tensors, dtype, folder)
+    hf.save_model(short.model, stored_tensors(short, source), source.stored_type, folder)
     write_tokenizer(source, folder)
     width = source.references.width
     for name, content in recipe_files(source, width).items():
@@ -51,19 +52,20 @@ def write_folder(source: CutSource, plan: CutPlan, folder: Path) -> CutModel:
     notes = cut_notes(source, short, parity)
     text = card(source, plan, "sentence-transformers", _usage(parity), notes)
     disk.write_file(folder / "README.md", text.encode())
-    return CutModel(
+    written = CutModel(
         out=str(folder),
         to="folder",
         at=plan.layer,
         dropped=plan.dropped,
         blocks=plan.blocks,
         width=width,
-        parameters=sum(tensor.numel() for tensor in tensors.values()),
-        bytes=folder_bytes(folder),
+        parameters=stored_size(short, source)[0],
+        bytes=0,
         source=source_facts(source),
         parity=_parity_facts(parity),
         notes=notes,
     )
+    return described(written, source, folder)
 
 
 def write_tokenizer(source: CutSource, folder: Path) -> None:
@@ -97,6 +99,8 @@ def cut_notes(source: CutSource, short: ShortModel, parity: CutParity) -> tuple[
         notes.append(Message(f"note.cut.normed.{kind}", layer=str(short.at), number=str(len(short.kept))))
     elif parity.hidden is None and not short.kept:
         notes.append(Message("note.cut.no.states"))
+    if parity.depends_on_padding:
+        notes.append(Message("note.cut.padding"))
     notes += steps_note(source)
     if short.zeroed:
         notes.append(Message("note.cut.zeroed", names=short.zeroed))
@@ -123,11 +127,6 @@ def source_facts(source: CutSource) -> dict[str, Any]:
     adapter = {"adapter": checkpoint.adapter.description} if checkpoint.adapter else {}
     facts = {"id": source.name, "revision": checkpoint.revision, "family": source.family}
     return {**facts, "blocks": source.blocks, **adapter, **source.hashes}
-
-
-def folder_bytes(folder: Path) -> int:
-    """Return the size of all files in a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _parity_facts(parity: CutParity) -> Mapping[str, float]:

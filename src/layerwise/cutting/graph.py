@@ -17,6 +17,8 @@ from layerwise.heads.head import HeadData
 from layerwise.layers import LayerSpec, layer_names, site
 from layerwise.mixes import Mix, parse_mix, refuse_learned
 
+_SUMS = ("mean", "max", "sum")  # the pools of all tokens of a text
+
 
 @dataclass(frozen=True)
 class GraphPlan:
@@ -62,10 +64,11 @@ def head_plan(head: HeadData, source: CutSource) -> GraphPlan:
     """
     head.check_model(source.hashes, source.name)
     rows, name = head.rows, argument("head", head.name or "HEAD")
-    if head.pairs is not None or rows.get("words_pool") or rows["level"] not in ("text", "token"):
-        kind = "pairs of texts" if head.pairs is not None else f"level {rows['level']!r}"
+    kind = _rows_without_graph(head, source)
+    if kind is not None:
         raise RequestError(
-            f"{name} reads rows of {kind}, which a graph can't make of tokens; give a head of level 'text' or 'token'"
+            f"{name} reads rows of {kind}, which a graph can't make of tokens; give a head of single texts of level 'text' or "
+            "'token'"
         )
     _check_sites(head.layers, name)
     if rows["level"] == "text":
@@ -73,6 +76,25 @@ def head_plan(head: HeadData, source: CutSource) -> GraphPlan:
     single = len(head.task_heads) == 1
     outputs = ("scores",) if single else tuple(f"scores.{task}" for task in head.tasks)
     return GraphPlan(outputs, head=head, pool=rows["pool"] if rows["level"] == "text" else None)
+
+
+def _rows_without_graph(head: HeadData, source: CutSource) -> str | None:
+    """Return in words which rows a head reads that a graph can't make of the tokens of a text; `None` for others."""
+    rows = head.rows
+    if head.pairs is not None or rows.get("joint"):
+        return "pairs of texts"
+    if rows.get("context"):
+        return "texts with their neighbours"
+    if rows.get("words_pool"):
+        return f"texts pooled from words ({rows['words_pool']})"
+    if rows["level"] not in ("text", "token"):
+        return f"level {rows['level']!r}"
+    return "texts without the tokens of their prompt" if leaves_prompt_out(rows, source) else None
+
+
+def leaves_prompt_out(rows: Mapping[str, Any], source: CutSource) -> bool:
+    """Return whether the pool of rows that were made in some way leaves out the tokens of their prompt."""
+    return bool(rows["prompt"]) and rows["pool"] in _SUMS and not source.checkpoint.prompts.included
 
 
 def layers_plan(plan: CutPlan) -> GraphPlan:

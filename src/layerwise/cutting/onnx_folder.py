@@ -1,5 +1,6 @@
 """Write a cut as ONNX, with the tokenizer, a description of its outputs, and a model card."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,29 +9,32 @@ import torch
 
 from layerwise.cutting import onnx_runtime
 from layerwise.cutting.card import card
-from layerwise.cutting.folder import folder_bytes, source_facts, steps_note, write_json, write_tokenizer
-from layerwise.cutting.graph import CutGraph, GraphPlan
+from layerwise.cutting.description import described
+from layerwise.cutting.folder import source_facts, steps_note, write_tokenizer
+from layerwise.cutting.graph import CutGraph, GraphPlan, leaves_prompt_out
 from layerwise.cutting.onnx_parity import GraphReference
 from layerwise.cutting.plan import CutPlan
 from layerwise.cutting.result import CutModel
 from layerwise.encode import hf
-from layerwise.encode.cut_model import short_model
+from layerwise.encode.cut_model import short_model, stored_size
 from layerwise.encode.cut_parity import check_parity
 from layerwise.encode.cut_source import CutSource
 from layerwise.store import disk
 from layerwise.wording import Message
 
-FILE, DESCRIPTION = "model.onnx", "layerwise.json"
+FILE = "model.onnx"
 _USAGE = """\
 import numpy, onnxruntime
 from transformers import AutoTokenizer
 session = onnxruntime.InferenceSession("model.onnx")
 tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+{padding}texts = {texts}
 tokens = tokenizer(
-    ["Hello, world!", "And more."], padding=True, padding_side="right", truncation=True, max_length={length}, return_tensors="np"
+    texts, padding=True, padding_side="right", truncation=True, max_length={length}, return_tensors="np"
 )
 inputs = {{i.name: tokens[i.name].astype(numpy.int64) for i in session.get_inputs()}}
 outputs = session.run({names}, inputs)"""
+_TEXTS = '["Hello, world!", "And more."]'
 
 
 def write_onnx(source: CutSource, plan: CutPlan, graph: GraphPlan, precision: str, folder: Path) -> CutModel:
@@ -54,13 +58,14 @@ def write_onnx(source: CutSource, plan: CutPlan, graph: GraphPlan, precision: st
     reference = GraphReference(source, short, graph)
     module = CutGraph(short.model, graph).eval()
     example = {name: torch.from_numpy(values) for name, values in reference.batches[0].inputs.items()}
-    path = folder / FILE
-    onnx_runtime.export(module, example, graph.outputs, path, f"{source.name!r} ({source.family})")
-    parity = reference.parity(path)
-    errors = _quantised(path, reference) if precision == "int8" else {}
+    exact = folder if precision == "fp32" else folder / "exact"
+    disk.make_folder(exact)
+    onnx_runtime.export(module, example, graph.outputs, exact / FILE, f"{source.name!r} ({source.family})")
+    parity = reference.parity(exact / FILE)
+    errors = {} if exact == folder else _quantised(exact, folder, reference)
     write_tokenizer(source, folder)
     hf.save_config(short.model, folder)
-    notes = _notes(source, graph, errors)
+    notes = graph_notes(source, graph, errors)
     written = CutModel(
         out=str(folder),
         to="onnx",
@@ -68,56 +73,73 @@ def write_onnx(source: CutSource, plan: CutPlan, graph: GraphPlan, precision: st
         dropped=plan.dropped,
         blocks=plan.blocks,
         width=reference.expected[0][graph.outputs[-1]].shape[-1],
-        parameters=sum(parameter.numel() for parameter in short.model.parameters()),
-        bytes=folder_bytes(folder),
+        parameters=stored_size(short, source)[0],
+        bytes=0,
         source=source_facts(source),
         parity=parity,
         outputs=graph.outputs,
         errors=errors,
         notes=notes,
     )
-    write_json(folder / DESCRIPTION, _description(written, source, graph, precision))
-    usage = _USAGE.format(names=list(graph.outputs), length=source.max_length)
+    usage = _USAGE.format(
+        texts=_TEXTS if not source.checkpoint.lowercase else f"[text.lower() for text in {_TEXTS}]",
+        padding="" if _pads(source) else "tokenizer.pad_token = tokenizer.eos_token\n",
+        names=list(graph.outputs),
+        length=longest_text(source, graph),
+    )
     disk.write_file(folder / "README.md", card(source, plan, "onnx", usage, notes).encode())
-    return written
+    return described(written, source, folder, **_described_graph(source, graph, precision))
 
 
-def _quantised(path: Path, reference: GraphReference) -> Mapping[str, float]:
-    """Replace a graph by one with int8 weights, and return the relative error of each output."""
-    exact = path.with_name("exact.onnx")
-    disk.rename(path, exact)
-    onnx_runtime.quantise(exact, path)
-    for part in path.parent.glob("exact.onnx*"):
-        disk.remove(part)
-    return reference.errors(path)
+def _quantised(exact: Path, folder: Path, reference: GraphReference) -> Mapping[str, float]:
+    """Write a graph with int8 weights in place of the exact one, and return the relative error of each output."""
+    onnx_runtime.quantise(exact / FILE, folder / FILE)
+    shutil.rmtree(exact)
+    return reference.errors(folder / FILE)
 
 
-def _notes(source: CutSource, graph: GraphPlan, errors: Mapping[str, float]) -> tuple[Message, ...]:
+def graph_notes(source: CutSource, graph: GraphPlan, errors: Mapping[str, float]) -> tuple[Message, ...]:
+    """Return what a reader of a graph should know: what it does to no text, and the `errors` of int8 by output."""
     notes = list(steps_note(source))
     if errors:
         notes.append(Message("note.cut.int8", error=f"{max(errors.values()):.2g}"))
-    prompts = source.checkpoint.prompts
-    prompt = None if prompts.default is None else prompts.texts[prompts.default]
-    if graph.head is not None:
-        prompt = graph.head.rows.get("prompt")
-    if prompt:
-        notes.append(Message("note.cut.prompt", prompt=repr(prompt)))
+    rows = _rows(source, graph)
+    if rows["prompt"]:
+        notes.append(Message("note.cut.prompt", prompt=repr(rows["prompt"])))
+    if leaves_prompt_out(rows, source):
+        notes.append(Message("note.cut.prompt.pooled", pool=str(rows["pool"])))
+    if source.checkpoint.lowercase:
+        notes.append(Message("note.cut.lowercase"))
+    if rows.get("redact") is not None:
+        notes.append(Message("note.cut.redact"))
     return tuple(notes)
 
 
-def _description(written: CutModel, source: CutSource, graph: GraphPlan, precision: str) -> dict[str, Any]:
-    """Return what the graph is, for programs."""
+def _rows(source: CutSource, graph: GraphPlan) -> Mapping[str, Any]:
+    """Return how the rows are made that a graph gives: those of its head, or those of the source."""
+    if graph.head is not None:
+        return graph.head.rows
+    prompts = source.checkpoint.prompts
+    prompt = None if prompts.default is None else prompts.texts[prompts.default]
+    return {"prompt": prompt, "pool": graph.pool, "max_length": source.max_length}
+
+
+def longest_text(source: CutSource, graph: GraphPlan) -> int:
+    """Return the number of tokens of the longest text: that of the head, whose training may have had a smaller one."""
+    return min(int(_rows(source, graph)["max_length"]), source.max_length)
+
+
+def _pads(source: CutSource) -> bool:
+    return source.loaded.tokenizer.pad_token_id is not None
+
+
+def _described_graph(source: CutSource, graph: GraphPlan, precision: str) -> dict[str, Any]:
+    """Return what a program needs to know of the graph."""
     tasks = () if graph.head is None else graph.head.task_heads
     return {
-        "source": dict(written.source),
-        "at": written.at,
-        "dropped": list(written.dropped),
-        "outputs": list(graph.outputs),
         "mix": None if graph.mix is None else str(graph.mix),
         "classes": {name: list(task.classes) for name, task in zip(graph.outputs, tasks, strict=False)},
         "pool": graph.pool,
-        "max_length": source.max_length,
+        "max_length": longest_text(source, graph),
         "precision": precision,
-        "parity": dict(written.parity),
-        "errors": dict(written.errors),
     }

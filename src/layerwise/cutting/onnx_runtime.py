@@ -66,13 +66,14 @@ def export(
                 output_names=list(outputs),
                 verbose=False,
             )
-            program.save(path)
     # The exporter raises what any of its stages, and the code of the model, raise.
     except Exception as error:
         raise ModelError(
             f"model {name} can't be exported to ONNX: torch.onnx stops with {_reason(error)}; write "
             f"{argument('to', 'folder')} instead"
         ) from None
+    with silenced(), _unlogged():
+        program.save(path)
 
 
 @contextmanager

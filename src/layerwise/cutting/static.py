@@ -15,7 +15,8 @@ from safetensors.numpy import save
 from layerwise._util.progress import Tracker
 from layerwise.array_types import F32, F64
 from layerwise.cutting.card import card, source_name
-from layerwise.cutting.folder import folder_bytes, source_facts, steps_note, write_json
+from layerwise.cutting.description import described
+from layerwise.cutting.folder import source_facts, steps_note, write_json
 from layerwise.cutting.plan import CutPlan
 from layerwise.cutting.result import CutModel
 from layerwise.encode import hf
@@ -69,7 +70,7 @@ def write_static(source: CutSource, plan: CutPlan, folder: Path, track: Tracker)
         write_json(folder / name, content)
     notes = (*steps_note(source), *_prompt_note(source))
     disk.write_file(folder / "README.md", card(source, plan, "model2vec", _USAGE, notes).encode())
-    return CutModel(
+    written = CutModel(
         out=str(folder),
         to="static",
         at=plan.layer,
@@ -77,11 +78,12 @@ def write_static(source: CutSource, plan: CutPlan, folder: Path, track: Tracker)
         blocks=0,
         width=table.shape[1],
         parameters=table.size,
-        bytes=folder_bytes(folder),
+        bytes=0,
         source=source_facts(source),
         parity={},
         notes=notes,
     )
+    return described(written, source, folder)
 
 
 @torch.inference_mode()

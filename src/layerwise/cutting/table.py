@@ -14,7 +14,8 @@ from layerwise._util.progress import Tracker
 from layerwise._util.versions import versions
 from layerwise.arguments import argument
 from layerwise.cutting.folder import source_facts
-from layerwise.encode.cut_model import short_model, sizes_of_cut
+from layerwise.encode.cut_model import short_model, stored_size
+from layerwise.encode.cut_parity import check_parity
 from layerwise.encode.cut_source import CutSource
 from layerwise.encode.encoder import Encoder
 from layerwise.errors import ModelError, RequestError
@@ -162,9 +163,9 @@ def _sizes(source: CutSource) -> tuple[dict[str, tuple[int, int]], tuple[Message
     sizes, left_out = {}, []
     for at, layer in enumerate(layer_names(source.blocks)):
         try:
-            if at == 0:
-                short_model(source, at)  # transformers runs some families with blocks only
-            sizes[layer] = sizes_of_cut(source, at)
+            short = short_model(source, at)
+            check_parity(source, short, short.model)
+            sizes[layer] = stored_size(short, source)
         except ModelError:
             left_out.append(layer)
     return sizes, (Message("note.cut.table.left", layers=left_out),) if left_out else ()

@@ -6,7 +6,7 @@ family in which that isn't so is refused by its name.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,8 @@ from layerwise.encode.cut_source import CutSource
 from layerwise.encode.forwards import MODEL_CODE_ERRORS
 from layerwise.errors import ModelError
 
-# Entries of configurations that are lists of something else than blocks.
-_NOT_OF_BLOCKS = ("architectures",)
+# Entries of configurations that are lists of something else than blocks; of the second by the end of their names.
+_NOT_OF_BLOCKS, _OF_TOKENS = ("architectures",), ("_token_id", "_token_ids")
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def short_config(config: Any, blocks: int, kept: Sequence[int], *, un_normed: bo
     short = copy.deepcopy(config)
     text = short.get_text_config()
     for name, value in list(vars(text).items()):
-        if isinstance(value, list | tuple) and len(value) == blocks and name not in _NOT_OF_BLOCKS:
+        if isinstance(value, list | tuple) and len(value) == blocks and not _is_of_others(name):
             setattr(text, name, type(value)(value[number - 1] for number in kept))
     text.num_hidden_layers = len(kept)
     for part in {id(part): part for part in (short, text)}.values():
@@ -109,6 +109,11 @@ def short_config(config: Any, blocks: int, kept: Sequence[int], *, un_normed: bo
             if hasattr(part, name):
                 setattr(part, name, None)
     return short
+
+
+def _is_of_others(name: str) -> bool:
+    """Return whether an entry of a configuration is no list of blocks, however long it is."""
+    return name in _NOT_OF_BLOCKS or name.endswith(_OF_TOKENS)
 
 
 def _block_lists(model: nn.Module, blocks: int) -> list[str]:
@@ -144,57 +149,26 @@ def _kept_tensors(model: nn.Module, blocks: int, kept: Sequence[int]) -> dict[st
     return tensors
 
 
-def sizes_of_cut(source: CutSource, at: int) -> tuple[int, int]:
-    """Return the number of parameters, and of bytes of the weights, of a model cut at a layer, without building it.
-
-    Raises:
-        ModelError: a family whose blocks can't be cut there.
-    """
-    kept = tuple(range(1, at + 1))
-    if at == source.blocks:
-        whole = {name: tensor.shape for name, tensor in source.model.state_dict().items()}
-        return _stored_size(source, whole)
-    tensors = _kept_tensors(source.model, source.blocks, kept)
-    config = short_config(source.loaded.config, source.blocks, kept, un_normed=False)
-    try:
-        with hf.quiet():
-            shapes = hf.shapes_of(type(source.model), config)
-    except (*MODEL_CODE_ERRORS, ArithmeticError) as error:
-        raise refused(
-            source, at, kept, f"transformers builds no such model ({type(error).__name__})"
-        ) from None
-    if set(shapes) != set(tensors):
-        raise refused(source, at, kept, "not all blocks are alike")
-    return _stored_size(source, shapes)
+def stored_size(short: ShortModel, source: CutSource) -> tuple[int, int]:
+    """Return the number of parameters of a cut as it is stored, and their bytes; shared ones count once."""
+    tensors = _trained(short, source).values()
+    counts = {(tensor.data_ptr(), tensor.shape): tensor.numel() for tensor in tensors}
+    parameters = sum(counts.values())
+    return parameters, parameters * source.stored_type.itemsize
 
 
-def _stored_size(source: CutSource, shapes: Mapping[str, torch.Size]) -> tuple[int, int]:
-    """Return the number of numbers of tensors, without those that the weights lack, and their bytes on disk."""
-    numbers = sum(shape.numel() for name, shape in shapes.items() if name not in source.loaded.untrained)
-    return numbers, numbers * stored_type(source).itemsize
-
-
-def stored_type(source: CutSource) -> torch.dtype:
-    """Return the type of the weights of a cut: that of the source's, if it holds every number of them exactly."""
-    stated = getattr(source.loaded.config.get_text_config(), "dtype", None)
-    dtype = stated if isinstance(stated, torch.dtype) and stated.is_floating_point else torch.float32
-    numbers = [tensor for tensor in source.model.state_dict().values() if tensor.is_floating_point()]
-    exact = all(torch.equal(tensor.to(dtype).to(tensor.dtype), tensor) for tensor in numbers)
-    return dtype if exact else torch.float32
-
-
-def stored_tensors(short: ShortModel, source: CutSource) -> tuple[Mapping[str, torch.Tensor], torch.dtype]:
-    """Return the tensors to store, and their type: that of the source's weights where it holds every number exactly.
-
-    Tensors that the source's weights lack, such as those of a pooler, are left out.
-    """
-    tensors = {
+def _trained(short: ShortModel, source: CutSource) -> dict[str, torch.Tensor]:
+    """Return the tensors of a cut by name, without those that the source's weights lack, such as those of a pooler."""
+    return {
         name: tensor
         for name, tensor in short.model.state_dict().items()
         if name not in source.loaded.untrained
     }
-    dtype = stored_type(source)
+
+
+def stored_tensors(short: ShortModel, source: CutSource) -> dict[str, torch.Tensor]:
+    """Return the tensors to store by name, floating ones of the type `source.stored_type`."""
     return {
-        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).cpu().contiguous()
-        for name, tensor in tensors.items()
-    }, dtype
+        name: (tensor.to(source.stored_type) if tensor.is_floating_point() else tensor).cpu().contiguous()
+        for name, tensor in _trained(short, source).items()
+    }

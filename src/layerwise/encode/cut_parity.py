@@ -10,16 +10,20 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pad_sequence
 
 from layerwise.arguments import argument
-from layerwise.encode import forwards, hf
+from layerwise.encode import forwards, hf, model_state
 from layerwise.encode.cut_model import ShortModel, refused
 from layerwise.encode.cut_source import CutSource
 from layerwise.encode.forwards import MODEL_CODE_ERRORS, Layers
+from layerwise.encode.probes import PLAIN
 from layerwise.encode.structure import block_modules
 from layerwise.encode.taps import first_tensor
 from layerwise.errors import ModelError
 from layerwise.tolerance import COMPUTED
+
+PADDED = 1e-4  # of the largest number: other kernels run in a batch
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,18 @@ class CutParity:
         last: that of `last_hidden_state`; where `normed`, from the source's layer put through its last norm.
         hidden: that of the last of `hidden_states` from the source's layer; None where that isn't the layer.
         normed: whether `last_hidden_state` is the output of the norm after the last block, and the layer isn't.
+        padded: that of `last_hidden_state` of two texts in a batch with padding, from that of each alone.
     """
 
     last: float
     hidden: float | None
     normed: bool
+    padded: float
+
+    @property
+    def depends_on_padding(self) -> bool:
+        """Whether padding changes the vectors of a text by more than rounding does."""
+        return not self.padded <= PADDED
 
 
 def check_parity(source: CutSource, short: ShortModel, reopened: nn.Module) -> CutParity:
@@ -62,10 +73,10 @@ def _compared(source: CutSource, short: ShortModel, reopened: nn.Module) -> CutP
     off_last, off_normed = _worst(last, expected), _worst(last, normed)
     off_hidden = _worst(hidden, expected) if len(hidden) == len(last) else None
     hidden_off = off_hidden if off_hidden is not None and off_hidden <= limit else None
-    if off_last <= limit:
-        return CutParity(off_last, hidden_off, normed=False)
-    if normed and off_normed <= limit:
-        return CutParity(off_normed, hidden_off, normed=True)
+    is_normed = bool(normed) and not off_last <= limit
+    if (off_normed if is_normed else off_last) <= limit:
+        padded = _worst(_padded_outputs(reopened, source), [last[number] for number in PLAIN])
+        return CutParity(off_normed if is_normed else off_last, hidden_off, is_normed, padded)
     raise refused(
         source,
         short.at,
@@ -138,6 +149,23 @@ def _outputs(model: nn.Module, source: CutSource, number: int) -> tuple[torch.Te
     states = output.hidden_states
     last = output.last_hidden_state[0, : len(ids)].float().cpu()
     return last, states[-1][0, : len(ids)].float().cpu() if states else None
+
+
+def _padded_outputs(model: nn.Module, source: CutSource) -> list[torch.Tensor]:
+    """Return `last_hidden_state` of the two plain texts from one batch with padding at the end; none if it doesn't run."""
+    rows = [torch.tensor(source.texts.ids[number]) for number in PLAIN]
+    padding = source.loaded.tokenizer.pad_token_id or 0
+    ids = pad_sequence(rows, batch_first=True, padding_value=padding)
+    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+    device = next(model.parameters()).device
+    restore = model_state.snapshot(model)
+    try:
+        output = model(input_ids=ids.to(device), attention_mask=mask.to(device))
+    except (*MODEL_CODE_ERRORS, ArithmeticError):
+        return []
+    finally:
+        restore()
+    return [output.last_hidden_state[place, : len(row)].float().cpu() for place, row in enumerate(rows)]
 
 
 def _text(source: CutSource, number: int) -> tuple[Any, Any]:

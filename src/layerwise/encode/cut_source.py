@@ -13,11 +13,14 @@ from layerwise.encode.batches import Sequences
 from layerwise.encode.checkpoint import Checkpoint, find_checkpoint
 from layerwise.encode.devices import choose_device
 from layerwise.encode.hf import Loaded
+from layerwise.encode.load import log_notes
 from layerwise.encode.probes import make_probes
 from layerwise.encode.references import References, read_references
 from layerwise.encode.taps import final_norm
 from layerwise.encode.tokenizer import Tokenizer
 from layerwise.errors import ModelError
+
+_STEPS = "note.model.steps"
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,15 @@ class CutSource:
         return None if taps is None else final_norm(taps)
 
     @cached_property
+    def stored_type(self) -> torch.dtype:
+        """The type of the weights of a cut: that of this model's, if it holds every number of them exactly."""
+        stated = getattr(self.loaded.config.get_text_config(), "dtype", None)
+        dtype = stated if isinstance(stated, torch.dtype) and stated.is_floating_point else torch.float32
+        numbers = [tensor for tensor in self.model.state_dict().values() if tensor.is_floating_point()]
+        exact = all(torch.equal(tensor.to(dtype).to(tensor.dtype), tensor) for tensor in numbers)
+        return dtype if exact else torch.float32
+
+    @cached_property
     def hashes(self) -> dict[str, str]:
         """SHA-256 of its weights, tokenizer and configuration."""
         return self.checkpoint.hashes()
@@ -89,7 +101,9 @@ def load_cut_source(
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
 ) -> CutSource:
-    """Load the model that is cut; the arguments are those of `load_encoder`.
+    """Load the model that is cut, and log what the user should know of it; the arguments are those of `load_encoder`.
+
+    Steps after its last layer are not logged: each output names them, as it has no last layer.
 
     Raises:
         ModelError: an unknown model, no text encoder, or one whose own code would be run.
@@ -107,6 +121,7 @@ def load_cut_source(
             f"{argument('trust_remote_code', True)} transformers' own code of its family is cut, where there is one"
         )
     loaded = hf.load(checkpoint, device=choose_device(device))
+    log_notes(note for note in (*checkpoint.notes, *loaded.notes) if getattr(note, "key", None) != _STEPS)
     if getattr(loaded.config, "quantization_config", None) is not None:
         raise ModelError(
             f"model {checkpoint.name!r}: its weights are quantized, and those can't be cut; use a version in float32, float16 "

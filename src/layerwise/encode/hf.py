@@ -12,6 +12,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AlbertTokenizer,
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
 # int8 weights are made from fp32 ones, see `int8`.
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
 _LOADING = new_lock()
+_OF_SYSTEM = re.compile(r"\(os error (\d+)\)")  # how safetensors names errors of the operating system
 # The shape of decoders in `save_random`.
 _BASE = {
     "hidden_size": 768,
@@ -342,11 +346,21 @@ def model_of_tensors(
 def save_model(
     model: nn.Module, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype, folder: Path
 ) -> None:
-    """Write configuration and weights of a model; `tensors` are the weights, all floating ones of type `dtype`."""
+    """Write configuration and weights of a model; `tensors` are the weights, all floating ones of type `dtype`.
+
+    Raises:
+        OSError: they can't be written.
+    """
     saved: Any = shared_copy(model)
-    with quiet():
-        saved.config.dtype = dtype
-        saved.save_pretrained(folder, state_dict=dict(tensors))
+    try:
+        with quiet():
+            saved.config.dtype = dtype
+            saved.save_pretrained(folder, state_dict=dict(tensors))
+    except SafetensorError as error:
+        number = _OF_SYSTEM.search(str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from None
 
 
 def save_config(model: nn.Module, folder: Path) -> None:

@@ -59,7 +59,7 @@ def load_encoder(
     folder = None if adapter is None else str(adapter)
     loading = Loading(revision, device, precision, allow_pickle, trust_remote_code, random, folder)
     encoder = load_quietly(model, loading)
-    _log(encoder.notes)
+    log_notes(encoder.notes)
     return encoder
 
 
@@ -69,7 +69,7 @@ def load_without_prompts(model: str | Path = "minilm", **loading: Any) -> Encode
     Arguments and errors as for `load_encoder`.
     """
     encoder = load_quietly(model, _loading(**loading))
-    _log(encoder.notes_besides_prompts)
+    log_notes(encoder.notes_besides_prompts)
     return encoder
 
 
@@ -77,7 +77,9 @@ def load_for_requests(model: str | Path = "minilm", **loading: Any) -> Encoder:
     """Load an encoder for a server, each request of which may name a prompt; arguments and errors as for `load_encoder`."""
     encoder = load_quietly(model, _loading(**loading))
     prompts = encoder.checkpoint.prompts
-    _log((*encoder.notes_besides_prompts, *prompt_notes(encoder.checkpoint.name, prompts, of_requests=True)))
+    log_notes(
+        (*encoder.notes_besides_prompts, *prompt_notes(encoder.checkpoint.name, prompts, of_requests=True))
+    )
     return encoder
 
 
@@ -111,7 +113,8 @@ def _loading(**options: Any) -> Loading:
     return Loading(**{**options, "adapter": None if adapter is None else str(adapter)})
 
 
-def _log(notes: Iterable[str]) -> None:
+def log_notes(notes: Iterable[str]) -> None:
+    """Log what the user should know of a model, as warnings."""
     for note in notes:
         _LOG.warning("%s", note)
 
@@ -191,7 +194,7 @@ def load_plain_encoder(
         checkpoint = replace(checkpoint, random=random)
         loaded = hf.load(checkpoint, device=device, trust_remote_code=trust_remote_code)
         encoder = Encoder(checkpoint, loaded, loading, engine=PlainEngine)
-    _log(encoder.notes_besides_prompts)
+    log_notes(encoder.notes_besides_prompts)
     return encoder
 
 

@@ -40,7 +40,8 @@ everything else is a JSON value. All but `title` may be missing or null; the pag
     links       the first sentence pairs that `align` wrote, or null: `methods`, `layers`, and `pairs`, a list of `a`, `b` (words)
                 and `links` by method and layer
     costs       what `cut --table` measured, or null: `model`, `device`, `texts`, `tokens`, `rounds`, `label`, `metric`, and
-                `rows`, a list of `layer`, `blocks`, `parameters`, `bytes`, `tokens_per_s`, `score`, `low`, `high`, `coarse`
+                `rows`, a list of `layer`, `blocks`, `parameters`, `bytes`, `tokens_per_s`, `score`, `low`, `high`, `coarse`;
+                `notes` and their `messages`
     tokens_note why there are no tokens, or null
     versions    versions of libraries, by name
     notes       sentences

@@ -8,6 +8,8 @@ from layerwise._util import json_checks
 from layerwise._util.guarded import read_json
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
+from layerwise.states import Layered, LayerStates
+from layerwise.store import LayerDataset
 
 _ROW: json_checks.Schema = {
     "layer": json_checks.text,
@@ -22,14 +24,16 @@ _ROW: json_checks.Schema = {
 _MOST_ROWS = 10_000
 
 
-def shown_costs(costs: Any) -> dict[str, Any] | None:
+def shown_costs(costs: Any, rows: Layered | None = None) -> dict[str, Any] | None:
     """Return the content of a table, or `None` where none is given.
 
     Args:
         costs: a result of `lw.cut` with `table`, its content, or the file that it was written to.
+        rows: the rows of the page.
 
     Raises:
-        RequestError: a file that can't be read, or that holds no such table.
+        RequestError: a file that can't be read, one that holds no such table, or the costs of another model than that of the
+            rows.
     """
     if costs is None:
         return None
@@ -42,12 +46,28 @@ def shown_costs(costs: Any) -> dict[str, Any] | None:
             f"{where} holds no costs of cuts; give the file that `cut` wrote with {argument('table', True)}"
         )
     source = content["source"]
+    weights = None if rows is None else _weights(rows)
+    if weights is not None and source.get("weights", weights) != weights:
+        raise RequestError(
+            f"{where} has the costs of {source['id']!r:.60}, and the rows are of another model; measure that one with `cut` "
+            f"and {argument('table', True)}"
+        )
     return {
         "model": source["id"],
         "device": content["device"],
         **{name: content[name] for name in ("texts", "tokens", "rounds", "label", "metric")},
         "rows": [{name: row[name] for name in (*_ROW, "coarse")} for row in content["rows"]],
+        "notes": list(content["notes"]),
+        "messages": content["messages"],
     }
+
+
+def _weights(rows: Layered) -> str | None:
+    """Return the hash of the weights of the model that rows are of; `None` where it isn't known."""
+    if isinstance(rows, LayerDataset):
+        return str(rows.manifest.model.weights)
+    model = rows.model if isinstance(rows, LayerStates) else None
+    return None if model is None else model.hashes["weights"]
 
 
 def _read(path: Path) -> Any:
@@ -74,6 +94,8 @@ def _is_table(content: Mapping[str, Any]) -> bool:
         counts
         and texts
         and isinstance(content.get("device"), str)
+        and json_checks.list_of(json_checks.text)(content.get("notes"))
+        and json_checks.mapping(content.get("messages"))
         and 0 < len(rows) <= _MOST_ROWS
         and all(_is_row(row) for row in rows)
     )

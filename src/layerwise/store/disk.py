@@ -19,6 +19,8 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
+import filelock
+
 from layerwise._util.paths import faults, is_remote, put_new, reason, upload
 from layerwise._util.temporary import TemporaryFolder
 from layerwise.errors import OutputError
@@ -81,11 +83,15 @@ def check_new(path: Path) -> None:
     Raises:
         OutputError: a file or folder exists, or the path can't be written to.
     """
-    if path.exists() or path.is_symlink():
-        raise OutputError(f"{path} already exists; give a new name, or remove it first")
+    _refuse_existing(path)
     near = next((folder for folder in path.absolute().parents if folder.exists()), Path("/"))
     with writing(path, AGAIN), tempfile.TemporaryDirectory(dir=near):
         pass
+
+
+def _refuse_existing(path: Path) -> None:
+    if path.exists() or path.is_symlink():
+        raise OutputError(f"{path} already exists; give a new name, or remove it first")
 
 
 @contextmanager
@@ -101,16 +107,55 @@ def new(path: Path) -> Iterator[Path]:
     with writing(path, AGAIN):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _clear(part)
-            yield part
-            rename(part, path)
-            sync_folder(path.parent)
-        except BaseException:  # also when interrupted: no incomplete file stays
-            _clear(part)
+            with _alone(path):
+                try:
+                    _clear(part)
+                    yield part
+                    _sync_files(part)
+                    _refuse_existing(path)
+                    rename(part, path)
+                    sync_folder(path.parent)
+                except BaseException:  # also when interrupted: no incomplete file stays
+                    _clear(part)
+                    raise
+        except BaseException:
             for folder in above:
                 with suppress(OSError):
                     folder.rmdir()
             raise
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other processes from writing to a path until the end of the block; an object store has no locks.
+
+    Raises:
+        OutputError: another process, or another thread of this one, writes to it.
+    """
+    if is_remote(path):
+        yield
+        return
+    file = path.with_name(f".{path.name}.lock")
+    lock = filelock.FileLock(file, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise OutputError(
+            f"{path} is in use: another process is writing it; wait until it ends, or give a new name"
+        ) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            file.unlink()
+        lock.release()
+
+
+def _sync_files(path: Path) -> None:
+    """Wait until a file, or the files of a folder, are on the disk, whoever wrote them."""
+    for file in [path] if path.is_file() else [entry for entry in path.rglob("*") if entry.is_file()]:
+        with file.open("rb+") as opened:
+            os.fsync(opened.fileno())
 
 
 def _clear(path: Path) -> None:

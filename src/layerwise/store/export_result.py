@@ -8,7 +8,7 @@ from typing import Any
 from layerwise.recall import Recall
 from layerwise.results import Result, Table
 
-TRANSFORM = "transform.safetensors"
+TRANSFORM, FACTS = "transform.safetensors", "export.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from layerwise.mixes import Mix, parse_mix
 from layerwise.recall import NearestRows, Recall, recall_of
 from layerwise.states import Layered, LayerStates
 from layerwise.store import disk, faiss_index, usearch_index
-from layerwise.store.export_result import TRANSFORM, Export, SmallVectors
+from layerwise.store.export_result import FACTS, TRANSFORM, Export, SmallVectors
 from layerwise.store.export_rows import mix_column, write_tables
 from layerwise.store.layout import to_json
 from layerwise.store.reader import LayerDataset
@@ -33,7 +33,7 @@ from layerwise.store.transform_file import write_transform
 from layerwise.transform_fit import TransformFitter
 from layerwise.transforms import FittedRows, Transform, unit_rows
 
-VECTORS, SCALES, FACTS = "vectors.npy", "scales.npy", "export.json"
+VECTORS, SCALES = "vectors.npy", "scales.npy"
 _INDEXES: dict[str, tuple[str, Any]] = {
     "faiss": (faiss_index.NAME, faiss_index.FaissIndex),
     "usearch": (usearch_index.NAME, usearch_index.UsearchIndex),

@@ -33,5 +33,6 @@ function costsPart(costs) {
       }),
     ),
     costs.rows.some((row) => row.coarse) ? note(t("costs.coarse")) : "",
+    ...(costs.notes || []).map((text) => note(shown(text))),
   );
 }
