@@ -10,7 +10,9 @@ function leakagePart(layers, leaks, probe) {
       low: scores.map((item) => item?.low ?? null),
       high: scores.map((item) => item?.high ?? null),
     });
-  const draw = layerLines({ layers, series: curves, unit: "", high: 220, label: t("leakage.title"), ends: [0, 1] });
+  const drawn = curves.flatMap(({ values, low }) => [...values, ...(low ?? [])]).filter(isNumber);
+  const ends = [Math.min(0, ...drawn), 1]; // scores such as R² may be below 0
+  const draw = layerLines({ layers, series: curves, unit: "", high: 220, label: t("leakage.title"), ends });
   return el(
     "div",
     { class: "part leakage" },
