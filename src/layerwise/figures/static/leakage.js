@@ -20,7 +20,10 @@ function leakagePart(layers, leaks, probe) {
     note(t("leakage.note")),
     chart(draw),
     keys(curves.map(({ name }) => [name])),
-    ...leaks.map(([name, measure]) => leakageAdvice(layers, measureName(name), measure, scores)).filter(Boolean),
+    ...leaks
+      .filter(([name]) => name !== ATTRIBUTE + probe?.label) // the task itself is meant to be told
+      .map(([name, measure]) => leakageAdvice(layers, measureName(name), measure, scores))
+      .filter(Boolean),
     asTable(() =>
       table(
         [t("layer"), ...curves.map(({ name }) => name)],
