@@ -368,7 +368,7 @@ def test_answers_of_redacted_texts_lie_in_the_texts_as_they_were(
         {"words": ["write", "to", f"{name}@example.org", "now"], "tag": ["O", "O", "B-MAIL", "O"]}
         for name in ("jane", "bo", "al", "kim") * 6
     ]
-    options = {"words": "words", "level": "word", "redact": "presidio:blank"}
+    options: dict[str, Any] = {"words": "words", "level": "word", "redact": "presidio:blank"}
     dataset = lw.extract(rows, tmp_path / "d.lw", model=encoder_of("bert"), **options)
     assert dataset.texts["text"][0].as_py() == "write to [EMAIL_ADDRESS] now"
     lw.train(dataset, task="tag", label="tag", mix="1", out=tmp_path / "t.head")
