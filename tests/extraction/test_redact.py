@@ -258,6 +258,8 @@ def test_without_texts_the_command_that_measures_is_one_that_works(
         ([{"id": "x", "start": 1, "end": 5, "label": "a]\n"}], "line 1 is no span"),
         ([{"id": "x", "doc": 1, "start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
         ([{"start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
+        ([{"doc": True, "start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
+        ([{"id": ["x"], "start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
     ],
 )
 def test_bad_spans_are_refused(

@@ -177,10 +177,11 @@ class SpanFile:
     def _add(self, number: int, line: str) -> None:
         value = _object(line)
         keys = [key for key in ("id", "doc") if value is not None and value.get(key) is not None]
-        if value is None or len(keys) != 1 or not _is_span(value):
+        if value is None or len(keys) != 1 or type(value[keys[0]]) not in (int, str) or not _is_span(value):
             raise self._wrong(
                 number,
-                'is no span; give {"id" or "doc", "start", "end", "label"} with 0 <= start < end and a label of letters',
+                'is no span; give {"id" or "doc", "start", "end", "label"} with 0 <= start < end, a name or a number as id or doc, '
+                "and a label of letters",
             )
         spans = self._spans.setdefault((keys[0], str(value[keys[0]])), [])
         span = PersonalSpan(value["start"], value["end"], value["label"].strip())
