@@ -180,8 +180,8 @@ class SpanFile:
         if value is None or len(keys) != 1 or type(value[keys[0]]) not in (int, str) or not _is_span(value):
             raise self._wrong(
                 number,
-                'is no span; give {"id" or "doc", "start", "end", "label"} with 0 <= start < end, a name or a number as id or doc, '
-                "and a label of letters",
+                'is no span; give {"id" or "doc", "start", "end", "label"} with 0 <= start < end, a name or a number as id '
+                "or doc, and a label of letters",
             )
         spans = self._spans.setdefault((keys[0], str(value[keys[0]])), [])
         span = PersonalSpan(value["start"], value["end"], value["label"].strip())
