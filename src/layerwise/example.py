@@ -28,7 +28,7 @@ class Example:
     words and `text` is the words joined by one space. `columns` are the carried columns with one value for the
     text; `word_columns` hold one value per word (pre-split input only). `pair` is set where two texts are encoded
     together: `text` is then both with a line end between them. `redacted` are the kinds of the spans that were replaced
-    in the text.
+    in the text, `replaced` the pieces of the text as it was that stand in it as `[KIND]` now: start, end and kind, in order.
     """
 
     text: str
@@ -40,6 +40,7 @@ class Example:
     word_columns: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     pair: JointPair | None = None
     redacted: tuple[str, ...] = ()
+    replaced: tuple[tuple[int, int, str], ...] = ()
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -105,6 +105,9 @@ def reason(error: Exception) -> str:
     return first if isinstance(first, Message) else str(error)
 
 
+_ATTRIBUTE = "leakage_attribute:"
+
+
 def measure_name(name: str) -> str:
     """Return the name of a measure of an analysis as people write it.
 
@@ -116,6 +119,8 @@ def measure_name(name: str) -> str:
         return Message(
             "measure.direction", name=name_of("measure", variant), direction=direction.replace(">", " → ")
         )
+    if name.startswith(_ATTRIBUTE):
+        return Message("measure.leakage_attribute", column=repr(name.removeprefix(_ATTRIBUTE)))
     if name.startswith("against_"):
         return Message("measure.against", name=name_of("measure", name.removeprefix("against_")))
     return name_of("measure", name)

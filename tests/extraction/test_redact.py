@@ -12,7 +12,8 @@ from layerwise.cli.main import main
 from layerwise.errors import HeadError, LayerwiseError, RequestError, SourceError
 from layerwise.example import Example
 from layerwise.heads.redactors import _loaded, open_redactor
-from layerwise.read.redaction import PersonalSpan, apart, redacted
+from layerwise.read.presidio import Presidio
+from layerwise.read.redaction import PersonalSpan, apart, original_span, redacted
 
 SECRET = "Zyxwina"
 ROWS: list[dict[str, Any]] = [
@@ -84,6 +85,27 @@ def test_overlapping_finds_are_one_span_of_the_longest_kind() -> None:
         PersonalSpan(0, 3, "A"),
         PersonalSpan(3, 6, "B"),
     ]
+
+
+@pytest.mark.parametrize("words", [None, ("Ann", "Lee", "met", "Bo", "there")])
+def test_spans_of_redacted_texts_are_found_in_the_original_ones(words: tuple[str, ...] | None) -> None:
+    """What isn't replaced has the same characters in both; any part of a kind stands for all that it replaced."""
+    text = "Ann Lee met Bo there"
+    out = redacted(Example(text, words), [PersonalSpan(0, 7, "PERSON"), PersonalSpan(12, 14, "P")])
+    for start in range(len(out.text)):
+        for end in range(start + 1, len(out.text) + 1):
+            begin, after = original_span(out, start, end)
+            if (
+                "[" not in out.text[start:end]
+                and "]" not in out.text[start:end]
+                and " " in out.text[start:end]
+            ):
+                assert text[begin:after] == out.text[start:end]
+    person = out.text.index("[PERSON]")
+    expected = (0, 7) if words is None else (0, 3)
+    assert original_span(out, person, person + len("[PERSON]")) == expected
+    assert original_span(out, person + 1, person + 3) == expected
+    assert original_span(out, 0, len(out.text)) == (0, len(text))
 
 
 # --- a file of spans --------------------------------------------------------------------------------------
@@ -161,6 +183,69 @@ def test_spans_of_no_text_are_told_of(
     assert any("is not in the source" in notice for notice in dataset.manifest.notices)
 
 
+def test_a_file_without_any_span_of_these_texts_is_told_of(
+    source: Path, tmp_path: Path, encoder_of: Callable[[str], Any]
+) -> None:
+    dataset = extracted(source, tmp_path / "d.lw", encoder_of, redact=jsonl(tmp_path / "none.jsonl", []))
+    assert any("No span of any text was replaced" in notice for notice in dataset.manifest.notices)
+    assert dataset.manifest.redacted == {}
+
+
+def test_files_of_spans_may_have_a_mark_and_line_separators_in_ids(
+    tmp_path: Path, encoder_of: Callable[[str], Any]
+) -> None:
+    """A byte order mark at the beginning, and U+2028, which ends no line of JSON."""
+    name = "a\u2028b"
+    spans = tmp_path / "spans.jsonl"
+    span = {"id": name, "start": 0, "end": 3, "label": "PERSON"}
+    spans.write_text("\ufeff" + json.dumps(span, ensure_ascii=False) + "\r\n", encoding="utf-8", newline="")
+    dataset = extracted([{"text": "Ann writes", "id": name}], tmp_path / "d.lw", encoder_of, redact=spans)
+    assert dataset.texts["text"].to_pylist() == ["[PERSON] writes"]
+
+
+def test_an_id_of_two_texts_names_none(tmp_path: Path, encoder_of: Callable[[str], Any]) -> None:
+    """The two texts of a pair have one id; their numbers tell them apart."""
+    rows = [{"a": f"by {SECRET}", "b": f"{SECRET} again", "id": "x"}, {"a": "one", "b": "two", "id": "y"}]
+    spans = jsonl(tmp_path / "spans.jsonl", [{"id": "x", "start": 3, "end": 10, "label": "PERSON"}])
+    with pytest.raises(RequestError, match="texts 0 and 1 both have"):
+        extracted(rows, tmp_path / "d.lw", encoder_of, redact=spans, text=("a", "b"))
+    by_number = [
+        {"doc": 0, "start": 3, "end": 10, "label": "PERSON"},
+        {"doc": 1, "start": 0, "end": 7, "label": "PERSON"},
+    ]
+    dataset = extracted(rows, tmp_path / "d.lw", encoder_of, redact=jsonl(spans, by_number), text=("a", "b"))
+    assert dataset.texts["text"].to_pylist()[:2] == ["by [PERSON]", "[PERSON] again"]
+
+
+def test_numbers_of_texts_are_refused_where_bad_records_were_skipped(
+    source: Path, tmp_path: Path, encoder_of: Callable[[str], Any]
+) -> None:
+    """They would name other texts from there on, whose secrets would stay."""
+    source.write_text(json.dumps({"text": ["no text"], "id": "v"}) + "\n" + source.read_text())
+    spans = jsonl(tmp_path / "spans.jsonl", [{"doc": 1, "start": 12, "end": 19, "label": "PERSON"}])
+    with pytest.raises(RequestError, match="name texts by doc"):
+        extracted(source, tmp_path / "d.lw", encoder_of, redact=spans, skip_bad=True)
+    assert not holds(tmp_path / "d.lw", SECRET)
+
+
+def test_the_counts_are_shown(
+    source: Path, spans: Path, tmp_path: Path, encoder_of: Callable[[str], Any], capsys: Any
+) -> None:
+    extracted(source, tmp_path / "d.lw", encoder_of, redact=spans)
+    assert main(["info", str(tmp_path / "d.lw")]) == 0
+    assert "PERSON 3, by a file of spans" in capsys.readouterr().out
+
+
+def test_without_texts_the_command_that_measures_is_one_that_works(
+    source: Path, spans: Path, tmp_path: Path, encoder_of: Callable[[str], Any]
+) -> None:
+    """`analyze --source` would read the texts as they are."""
+    dataset = extracted(source, tmp_path / "d.lw", encoder_of, redact=spans, level="token", no_text=True)
+    (notice,) = (text for text in dataset.manifest.notices if "measure leakage" in text)
+    assert "--source" not in notice
+    assert "extract once more with the redacted texts stored" in notice
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
@@ -173,6 +258,8 @@ def test_spans_of_no_text_are_told_of(
         ([{"id": "x", "start": 1, "end": 5, "label": "a]\n"}], "line 1 is no span"),
         ([{"id": "x", "doc": 1, "start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
         ([{"start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
+        ([{"doc": True, "start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
+        ([{"id": ["x"], "start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
     ],
 )
 def test_bad_spans_are_refused(
@@ -213,6 +300,14 @@ def test_presidio_finds_patterns_with_a_blank_pipeline(
     dataset = extracted([{"text": "or bo@example.org"}], tmp_path / "d.lw", encoder_of, id=None, append=True)
     assert dataset.texts["text"].to_pylist()[2] == "or [EMAIL_ADDRESS]"
     assert dataset.manifest.redacted == {"CREDIT_CARD": 1, "EMAIL_ADDRESS": 2}
+
+
+def test_presidio_searches_texts_of_any_length() -> None:
+    """spaCy refuses a million characters; the address stands where one window ends."""
+    long = "word " * 19_998 + "jane@example.org " + "word " * 200_000
+    (span,) = Presidio("presidio:blank").spans([Example(long)], 0)[0]
+    assert long[span.start : span.end] == "jane@example.org"
+    assert span.start < 100_000 < span.end
 
 
 def test_presidio_without_its_language_model_names_it() -> None:
@@ -265,6 +360,33 @@ def test_a_head_for_tags_redacts_and_a_head_records_it(
         head.predict([f"the {SECRET} ship 1"])
     with pytest.raises(RequestError, match="needs a head with one task of tags"):
         open_redactor(tmp_path / "c.head")
+
+
+def test_answers_of_redacted_texts_lie_in_the_texts_as_they_were(
+    tmp_path: Path, encoder_of: Callable[[str], Any], capsys: Any
+) -> None:
+    """A head for tags that learned `[EMAIL_ADDRESS]`: its spans are those of the addresses, in every format."""
+    rows = [
+        {"words": ["write", "to", f"{name}@example.org", "now"], "tag": ["O", "O", "B-MAIL", "O"]}
+        for name in ("jane", "bo", "al", "kim") * 6
+    ]
+    options: dict[str, Any] = {"words": "words", "level": "word", "redact": "presidio:blank"}
+    dataset = lw.extract(rows, tmp_path / "d.lw", model=encoder_of("bert"), **options)
+    assert dataset.texts["text"][0].as_py() == "write to [EMAIL_ADDRESS] now"
+    lw.train(dataset, task="tag", label="tag", mix="1", out=tmp_path / "t.head")
+    head = lw.load_head(tmp_path / "t.head")
+    text = "write to jane@example.org now"
+    (span,) = head.predict([text.split()])[0]["spans"]
+    assert text[span["start"] : span["end"]] == "jane@example.org"
+    assert span["text"] == "[EMAIL_ADDRESS]"
+    (tmp_path / "one.txt").write_text(f"{text}\n")
+    command = ["predict", str(tmp_path / "t.head"), str(tmp_path / "one.txt"), "--quiet", "--to"]
+    assert main([*command, "jsonl"]) == 0
+    for span in json.loads(capsys.readouterr().out)["spans"]:
+        assert 9 <= span["start"] < span["end"] <= 25  # the words of `[EMAIL_ADDRESS]`, if any is found
+    assert main([*command, "conll"]) == 0
+    words = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines() if line]
+    assert words == ["write", "to", "jane", "@", "example", ".", "org", "now"]
 
 
 def test_a_head_of_texts_with_a_file_of_spans_says_that_it_cannot(

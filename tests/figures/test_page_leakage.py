@@ -66,6 +66,36 @@ def test_without_a_probe_only_the_curves_are_there(started: Any, tmp_path: Path,
     tab.close()
 
 
+@pytest.mark.parametrize(
+    ("lang", "name"), [("en", "values of 'author' guessed"), ("zh", "猜中的 'author' 值")]
+)
+def test_attributes_are_named_and_the_label_of_the_task_is_no_secret(
+    started: Any, tmp_path: Path, lang: str, name: str
+) -> None:
+    content = head(probe=probe())
+    measures = content["analysis"]["measures"]
+    measures |= {f"leakage_attribute:{column}": measures["leakage_words"] for column in ("author", "label")}
+    tab = opened(started, tmp_path / "page.html", content, lang)
+    advice = [text for text in tab.tab.locator(".leakage p").all_inner_texts() if "0.810" in text]
+    assert len(advice) == 2  # content words and author
+    assert name in tab.text(".leakage")
+    assert not any("'label'" in text for text in advice)
+    assert not tab.complaints
+    tab.close()
+
+
+def test_scores_below_zero_stay_in_the_chart(started: Any, tmp_path: Path) -> None:
+    content = head(probe={**probe(), "metric": "r2"})
+    content["probe"]["candidates"][0] |= {"score": -0.6, "low": -0.8, "high": -0.4}
+    tab = opened(started, tmp_path / "page.html", content)
+    points = tab.tab.locator(".leakage polyline.curve").first.get_attribute("points")
+    heights = [float(point.split(",")[1]) for point in points.split()]
+    high = tab.tab.evaluate("document.querySelector('.leakage svg').getBoundingClientRect().height")
+    assert max(heights) < high
+    assert not tab.complaints
+    tab.close()
+
+
 def test_an_analysis_without_leakage_has_no_such_part(started: Any, tmp_path: Path) -> None:
     content = head()
     content["analysis"]["measures"] = {"norm": {"values": [1, 2, 3, 4], "unit": "length", "source": "s"}}

@@ -117,7 +117,7 @@ def test_intrinsic_dimension() -> None:
 
 
 def test_without_scikit_dimension(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "skdim.id", None)
+    monkeypatch.setitem(__import__("sys").modules, "skdim", None)
     found = lw.analyze(states_of(noise(30, 4, 2), {}))
     assert "intrinsic_dimension" not in found.measures
     assert any("pip install 'layerwise[dimension]'" in note for note in found.notes)
@@ -127,8 +127,9 @@ def test_warnings_of_the_process_are_shown_as_before() -> None:
     """scikit-dimension turns all of them off when it is imported."""
     code = """
 import warnings
+import numpy
 from layerwise.geometry.dimension import two_nn
-two_nn()
+two_nn()(numpy.random.default_rng(0).normal(size=(40, 3)))
 with warnings.catch_warnings(record=True) as caught:
     warnings.warn("of somebody else", RuntimeWarning)
 print(len(caught))

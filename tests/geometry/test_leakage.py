@@ -1,7 +1,9 @@
 """leakage: attacks on planted vectors whose recovery is known, on vectors of chance, and on a real model with its texts."""
 
 import json
+import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,11 @@ import numpy as np
 import pytest
 
 import layerwise as lw
+from layerwise._util.threads import limited
 from layerwise.array_types import F32
 from layerwise.cli.main import main
 from layerwise.errors import DatasetError, RequestError
+from layerwise.extraction.attacker import table_and_tokens
 from layerwise.geometry import attacks
 from layerwise.geometry.attacks import (
     TokenSets,
@@ -21,6 +25,8 @@ from layerwise.geometry.attacks import (
     recovered,
     trained_queries,
 )
+from layerwise.geometry.leakage import Leakage
+from layerwise.geometry.sample import draw
 
 VOCABULARY, WIDTH = 300, 24
 
@@ -46,12 +52,26 @@ def test_the_nearest_entries_are_those_of_brute_force(monkeypatch: pytest.Monkey
         cosines[excluded] = -np.inf
         nearest = np.argsort(-cosines)[: len(wanted)]
         expected.append(np.mean([token in nearest for token in wanted]) if len(wanted) else np.nan)
-    for entries, cells in ((1 << 14, 1 << 24), (64, 64), (7, 1)):
+    for rows, entries, threads in ((512, 1 << 12, 1), (7, 64, 2), (1, 7, 3)):
+        monkeypatch.setattr(attacks, "_ROWS", rows)
         monkeypatch.setattr(attacks, "_ENTRIES", entries)
-        monkeypatch.setattr(attacks, "_CELLS", cells)
-        assert recovered(queries, centred_table(table), sets, excluded) == pytest.approx(
-            expected, nan_ok=True
-        )
+        with limited(threads):
+            shares = recovered(queries, centred_table(table), sets, excluded)
+        assert shares == pytest.approx(expected, nan_ok=True)
+
+
+def test_the_search_holds_few_cosines_at_once() -> None:
+    """All of them would be 160 MB; each of two threads holds 8 MiB, and what it takes to find their largest."""
+    rng = np.random.default_rng(7)
+    entries = centred_table(rng.standard_normal((20_000, 8)).astype(np.float32))
+    ids = rng.integers(0, 20_000, 2048)
+    with limited(2):
+        tracemalloc.start()
+        shares = recovered(entries[ids], entries, one_each(ids))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert shares.mean() > 0.99
+    assert peak < 40 << 20
 
 
 def test_vectors_that_are_entries_give_all_away_and_noise_gives_nothing() -> None:
@@ -230,6 +250,20 @@ def test_words_and_texts_have_their_measures(make: Callable[..., Any], level: st
     assert "leakage_attribute:note" not in measures  # 60 values for 60 texts
 
 
+def test_attacker_and_test_share_no_text_and_unseen_rows_no_token(make: Callable[..., Any]) -> None:
+    dataset, _ = make("tokens", level="token")
+    sample = draw(dataset, 60, 0)  # of so few texts not every token is known
+    leakage = Leakage(sample, [], partial(table_and_tokens, dataset, None), seed=0)
+    docs, tokens = sample.docs, sample.index["token_id"].to_numpy()
+    assert set(docs[leakage.fit]).isdisjoint(docs[leakage.test])
+    assert sorted([*leakage.fit, *leakage.test]) == list(range(sample.rows))
+    known = set(tokens[leakage.fit].tolist())
+    unseen = [token not in known for token in tokens[leakage.test].tolist()]
+    assert leakage.truth.unseen.tolist() == unseen
+    assert any(unseen)
+    assert not all(unseen)
+
+
 def test_only_who_asks_pays(make: Callable[..., Any]) -> None:
     dataset, _ = make("text", level="text")
     assert not any(name.startswith("leakage") for name in lw.analyze(dataset, intervals="none").measures)
@@ -244,6 +278,90 @@ def test_a_column_is_named_as_it_is_written(make: Callable[..., Any]) -> None:
         lw.analyze(dataset, measure=["leakage_attribute:nowhere"])
     with pytest.raises(RequestError, match="rows of level='word' or token"):
         lw.analyze(dataset, measure=["leakage_tokens_trained"])
+
+
+def test_attributes_with_gaps_numbers_and_one_value(
+    encoder_of: Callable[[str], Any], texts: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    rows = [
+        {
+            "text": row["text"],
+            "gaps": None if n % 3 else "ab"[n % 2],
+            "age": 20 + n % 4,
+            "same": "x",
+            "height": n / 7,
+        }
+        for n, row in enumerate(texts)
+    ]
+    dataset = lw.extract(rows, tmp_path / "d.lw", model=encoder_of("bert"), dtype="float32")
+    result = lw.analyze(dataset, measure=["leakage"])
+    attributes = {name for name in result.measures if "attribute" in name}
+    assert attributes == {"leakage_attribute:gaps", "leakage_attribute:age"}
+    assert "20 texts, 2 values" in str(result["leakage_attribute:gaps"].note)
+    assert "60 texts, 4 values" in str(result["leakage_attribute:age"].note)
+    assert any("'same', 'height'" in str(note) for note in result.notes)
+    same = lw.analyze(dataset, measure=["leakage_attribute:same"])["leakage_attribute:same"]
+    assert np.isnan(same.values).all()
+    assert "too few to guess it" in str(same.note)
+
+
+def test_words_have_no_attribute_of_texts(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
+    rows = [{"words": ["old", "ship"], "tag": ["A", "B"], "topic": "ab"[n % 2]} for n in range(12)]
+    options: dict[str, Any] = {"model": encoder_of("bert"), "words": "words"}
+    for level in ("word", "token", "text"):
+        dataset = lw.extract(rows, tmp_path / f"{level}.lw", level=level, **options)
+        with pytest.raises(RequestError, match="'tag' has a value per word"):
+            lw.analyze(dataset, measure=["leakage_attribute:tag"])
+        assert "leakage_attribute:topic" in lw.analyze(dataset, measure=["leakage_attribute:topic"]).measures
+
+
+def test_few_texts_have_wide_intervals_or_none(
+    encoder_of: Callable[[str], Any], tmp_path: Path, texts: list[dict[str, Any]]
+) -> None:
+    """Fewer rows than dimensions, down to one text, where nobody is left to train."""
+    for count in (1, 2, 3, 8):
+        rows = [{"text": row["text"]} for row in texts[:count]]
+        dataset = lw.extract(
+            rows, tmp_path / f"{count}.lw", model=encoder_of("bert"), dtype="float32", level="token"
+        )
+        result = lw.analyze(dataset, measure=["leakage"])
+        untrained, trained = result["leakage_tokens_untrained"], result["leakage_tokens_trained"]
+        assert np.isfinite(untrained.values).all()
+        assert np.isfinite(trained.values).all() == (count > 1)
+
+
+def test_texts_of_other_scripts(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
+    rows = [{"text": f"老船 {n} старый корабль"} for n in range(12)]
+    for level in ("token", "word", "text"):
+        dataset = lw.extract(rows, tmp_path / f"{level}.lw", model=encoder_of("bert"), level=level)
+        names = list(lw.analyze(dataset, measure=["leakage"]).measures)
+        assert len(names) == (1 if level == "text" else 3)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"prompt": "query: ", "level": "token"},
+        {"context": 8, "level": "word"},
+        {"long": "window", "max_length": 5, "level": "token"},
+        {"layers": "all,attention.1:,value.1:", "level": "token"},
+        {"text": ("a", "b"), "pair_encoding": "joint", "level": "token"},
+    ],
+)
+def test_datasets_of_every_kind_are_measured(
+    encoder_of: Callable[[str], Any], tmp_path: Path, texts: list[dict[str, Any]], options: dict[str, Any]
+) -> None:
+    """Prompts, neighbours, windows, sites and pairs: the tokens of the attack are those of the rows."""
+    rows = [
+        {"text": row["text"], "document": n // 4}
+        if "text" not in options
+        else {"a": row["text"], "b": row["text"][::-1]}
+        for n, row in enumerate(texts)
+    ]
+    dataset = lw.extract(rows, tmp_path / "d.lw", model=encoder_of("bert"), dtype="float32", **options)
+    result = lw.analyze(dataset, measure=["leakage"], max_rows=10_000)
+    first = next(iter(result.measures.values()))
+    assert first.values[0] > first.floor[0]  # type: ignore[index]
 
 
 def test_rows_in_memory_have_no_table(encoder_of: Callable[[str], Any]) -> None:

@@ -10,6 +10,7 @@ from dp_accounting.pld.privacy_loss_mechanism import GaussianPrivacyLoss
 from scipy.integrate import quad
 from scipy.stats import norm
 
+from layerwise.errors import RequestError
 from layerwise.heads.accounting import epsilon_of, gaussian_delta, noise_multiplier
 
 GRID = [(e, d, t) for e in (0.1, 0.5, 1, 2, 4, 10) for d in (1e-3, 1e-5, 1e-8) for t in (1, 7, 60, 500)]
@@ -54,3 +55,11 @@ def test_a_larger_budget_needs_less_noise() -> None:
     assert noise_multiplier(1, 1e-3, 60) < noise_multiplier(1, 1e-12, 60)
     assert gaussian_delta(1e-3, 50.0) == 0.0
     assert gaussian_delta(1e4, 0.0) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("epsilon", "delta"), [(1e-12, 1e-12), (1e-300, 1e-300)])
+def test_a_budget_below_what_can_be_computed_is_refused(epsilon: float, delta: float) -> None:
+    """There δ is a difference of numbers that are equal in float64, and any noise would seem to be enough."""
+    with pytest.raises(RequestError, match="too small for its noise to be computed"):
+        noise_multiplier(epsilon, delta, 60)
+    assert noise_multiplier(1e-12, 1e-5, 1) == pytest.approx(1e5 / math.sqrt(2 * math.pi), rel=1e-3)

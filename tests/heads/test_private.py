@@ -206,6 +206,19 @@ def test_public_rows_must_be_others_of_the_same_kind(letters: Any, made: Callabl
         train(letters, public=made("words", records(12, 3), level="word"))
 
 
+def test_private_texts_among_the_public_ones_are_told_of(
+    letters: Any, public: Any, made: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """To the user alone: the number depends on the private rows."""
+    both = made("both", [*records(60, 0)[:3], *records(40, 1)])
+    head = train(letters, public=both)
+    assert "3 of the private texts are among those of public too" in caplog.text
+    assert "among those of" not in json.dumps(head.training)
+    caplog.clear()
+    train(letters, public=public)
+    assert "among those of" not in caplog.text
+
+
 def test_a_probe_of_the_private_rows_is_refused(letters: Any, public: Any) -> None:
     probe: dict[str, Any] = {"task": "classify", "label": "label", "quick": True, "no_codelength": True}
     with pytest.raises(RequestError, match="would have to be charged to ε"):

@@ -105,7 +105,17 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     rows += _left_out(model)
     if facts["skipped"]:
         rows.append(("skipped", f"{len(facts['skipped'])} records that can't be read"))
+    if settings.get("redact") is not None:
+        rows.append(("redacted", f"{_spans(facts.get('redacted') or {})}, {_redactor(settings['redact'])}"))
     return rows
+
+
+def _spans(counts: dict[str, int]) -> str:
+    return ", ".join(f"{kind} {count:,}" for kind, count in counts.items()) or "no span"
+
+
+def _redactor(entry: dict[str, Any]) -> str:
+    return f"by {entry.get('how') or 'a file of spans'}"
 
 
 def _widths(facts: dict[str, Any]) -> list[tuple[str, str]]:
@@ -178,6 +188,8 @@ def _head(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         rows.append(("prompt", f"{settings['prompt']!r} before each text"))
     if settings.get("context") is not None:
         rows.append(("context", _context(settings["context"])))
+    if settings.get("redact") is not None:
+        rows.append(("redacted", f"texts are, {_redactor(settings['redact'])}"))
     if settings.get("joint") is not None:
         rows.append(("pairs", f"{' and '.join(settings['joint'])}, encoded together"))
     for task in facts["tasks"]:

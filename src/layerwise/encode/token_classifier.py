@@ -81,7 +81,7 @@ def _joined(
     """Return the spans of the tokens of a window: those of one kind with nothing but blanks between them are joined."""
     spans: list[tuple[int, int, str]] = []
     for (start, end), label in zip(offsets, labels, strict=True):
-        prefix, _, kind = label.rpartition("-")
+        prefix, kind = (label[0], label[2:]) if label[1:2] == "-" else ("", label)
         if label == "O" or start == end:
             continue
         begins = prefix in ("B", "S", "U")

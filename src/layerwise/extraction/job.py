@@ -95,7 +95,7 @@ def prepare(
     texts = options.shard_texts if options.shard_texts is not None else TEXTS
     rule = ShardRule(texts=texts, characters=CHARACTERS[options.level])
     if options.no_text and options.level in ("token", "word"):
-        corpus.notices.append(_leak_notice(out))
+        corpus.notices.append(_leak_notice(out, is_redacted=redactor is not None))
     records = corpus.records() if redactor is None else redact_records(corpus, corpus.records(), redactor)
     read: list[Sequence[Example]] = []
     first = next(shards(_noting(records, read), rule.texts, rule.characters))
@@ -182,8 +182,13 @@ def _redact_entry(redactor: Redactor | None) -> RedactEntry | None:
     return None if redactor is None else RedactEntry.from_json(redactor.facts.to_json())
 
 
-def _leak_notice(out: str | Path) -> Message:
-    """Return the notice that vectors give texts away, with the command that measures it."""
+def _leak_notice(out: str | Path, *, is_redacted: bool) -> Message:
+    """Return the notice that vectors give texts away, with the command that measures it.
+
+    The texts of a redacted dataset can't be read anew, so one that stores them is needed.
+    """
+    if is_redacted:
+        return Message("note.no.text.leaks.redacted")
     command = f"layerwise analyze {shlex.quote(str(out))} --measure leakage --source SOURCE"
     return Message("note.no.text.leaks", command=command)
 

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from layerwise._util.threads import spread
 from layerwise.array_types import F32, F64, I64
 
-_CELLS = 1 << 24  # cosines in memory at once (64 MiB)
-_ENTRIES = 1 << 14  # entries of the table that are searched at once
+_ROWS, _ENTRIES = 512, 1 << 12  # rows and entries whose cosines are in memory at once (8 MiB per thread)
 _RIDGE = 200  # rows for which the penalty equals the mean variance of a direction
 
 
@@ -75,16 +75,26 @@ def recovered(queries: F32, entries: F32, tokens_of_rows: TokenSets, excluded: I
     counts, shares = tokens_of_rows.counts, np.where(tokens_of_rows.counts > 0, 0.0, np.nan)
     order = np.flatnonzero(usable & (counts > 0))
     order = order[np.argsort(counts[order], kind="stable")]
-    step = max(1, _CELLS // min(len(entries), _ENTRIES))
-    for begin in range(0, len(order), step):
-        rows = order[begin : begin + step]
+    blocks = [order[begin : begin + _ROWS] for begin in range(0, len(order), _ROWS)]
+
+    def search(rows: I64) -> F64:
         nearest = _nearest(queries[rows], entries, int(counts[rows].max()), excluded)
-        for row, answers in zip(rows.tolist(), nearest, strict=True):
-            tokens = tokens_of_rows.ids[tokens_of_rows.begins[row] : tokens_of_rows.begins[row + 1]]
-            shares[row] = (
-                np.isin(tokens, answers[: len(tokens)]).mean() if len(tokens) > 1 else tokens[0] == answers[0]
-            )
+        return _shares(nearest, tokens_of_rows, rows)
+
+    for rows, shares_of_block in zip(blocks, spread(search, blocks), strict=True):
+        shares[rows] = shares_of_block
     return shares
+
+
+def _shares(nearest: I64, tokens_of_rows: TokenSets, rows: I64) -> F64:
+    """Return the share of the k tokens of each of `rows` among the first k of its `nearest`, float64 (n,)."""
+    counts = tokens_of_rows.counts[rows]
+    place = np.repeat(np.arange(len(rows)), counts)
+    rank = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
+    tokens = tokens_of_rows.ids[tokens_of_rows.begins[rows][place] + rank]
+    is_answer = np.arange(nearest.shape[1]) < counts[place, None]
+    is_hit = ((nearest[place] == tokens[:, None]) & is_answer).any(axis=1)
+    return np.bincount(place, weights=is_hit, minlength=len(rows)) / counts
 
 
 def _nearest(queries: F32, entries: F32, most: int, excluded: I64 | None) -> I64:

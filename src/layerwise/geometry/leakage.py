@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from layerwise._util.progress import Tracker
 from layerwise.arguments import argument
@@ -93,6 +94,7 @@ class Leakage:
                 raise RequestError(
                     f"there is no column {column!r} in the dataset; there are {', '.join(existing)}"
                 )
+            self._check_of_texts(column)
         if named:
             return named
         carried = [name for name in self.sample.texts.column_names if name not in _OWN_COLUMNS]
@@ -103,6 +105,17 @@ class Leakage:
                 Message("note.leakage.columns", columns=left_out, most=_CLASSES, least=_TEXTS_PER_CLASS)
             )
         return chosen
+
+    def _check_of_texts(self, column: str) -> None:
+        """Raise RequestError for a column with several values per text: texts are guessed, not words."""
+        kind = (
+            self.sample.texts.schema.field(column).type if column in self.sample.texts.column_names else None
+        )
+        if kind is None or pa.types.is_nested(kind):
+            raise RequestError(
+                f"{argument('measure', ATTRIBUTE + column)} needs a column with one value per text, and {column!r} has a value "
+                "per word, or several; name another column"
+            )
 
     def _is_attribute(self, column: str) -> bool:
         values = self.sample.texts[column].to_pylist()
@@ -156,15 +169,14 @@ class Leakage:
         """Return what is right if the commonest tokens of the known texts are always guessed."""
         if name == TOKENS[2] or not len(self.fit) or not len(self.test):
             return 1 / len(truth.entries)
-        fitted = truth.sets.take(self.fit)
-        order = [token for token, _ in Counter(fitted.ids.tolist()).most_common()]
+        tokens, counts = np.unique(truth.sets.take(self.fit).ids, return_counts=True)
+        rank = np.full(len(truth.entries), len(truth.entries))
+        rank[tokens[np.argsort(-counts, kind="stable")]] = np.arange(len(tokens))
         tested = truth.tested
-        shares = [
-            np.isin(tested.ids[begin:end], order[: end - begin]).mean()
-            for begin, end in zip(tested.begins, tested.begins[1:], strict=False)
-            if end > begin
-        ]
-        return float(np.mean(shares)) if shares else float("nan")
+        is_hit = rank[tested.ids] < tested.counts[tested.row_of_id]
+        hits = np.bincount(tested.row_of_id, weights=is_hit, minlength=len(tested.counts))
+        shares = hits[tested.counts > 0] / tested.counts[tested.counts > 0]
+        return float(shares.mean()) if len(shares) else float("nan")
 
     def _attribute_job(self, column: str, track: Tracker) -> Measured:
         values, _ = column_values(self.sample, column)
@@ -201,11 +213,12 @@ def _guessed(rows: F32, classes: I64, fold: I64) -> tuple[float, float, float]:
 
 def _text_means(layer: F32, of_text: I64, texts: int) -> F32:
     """Return the mean of the rows of each text, float32 (texts, d)."""
+    order = np.argsort(of_text, kind="stable")
     if len(layer) == texts:
-        return layer[np.argsort(of_text, kind="stable")]
-    sums = np.zeros((texts, layer.shape[1]), np.float64)
-    np.add.at(sums, of_text, layer)
-    means: F32 = (sums / np.bincount(of_text, minlength=texts)[:, None]).astype(np.float32)
+        return layer[order]
+    begins = np.flatnonzero(np.diff(of_text[order], prepend=-1))
+    sums = np.add.reduceat(layer[order], begins, axis=0, dtype=np.float64)
+    means: F32 = (sums / np.bincount(of_text)[:, None]).astype(np.float32)
     return means
 
 

@@ -9,7 +9,10 @@ import math
 
 from scipy.special import log_ndtr
 
-_LARGEST_MU, _SMALLEST_MU = 1e4, 1e-12
+from layerwise.arguments import argument
+from layerwise.errors import RequestError
+
+_LARGEST_MU, _SMALLEST_MU = 1e4, 1e-9  # below it δ is a difference of numbers that are nearly equal
 _HALVINGS = 200
 
 
@@ -30,8 +33,16 @@ def noise_multiplier(epsilon: float, delta: float, steps: int) -> float:
     """Return the standard deviation of the noise of each of `steps` steps, in units of the sensitivity.
 
     Together the steps are (ε, δ)-private. The result is rounded up, never down.
+
+    Raises:
+        RequestError: so small a budget that its noise can't be computed in float64.
     """
     low, high = _SMALLEST_MU, _LARGEST_MU
+    if gaussian_delta(low, epsilon) > delta:
+        raise RequestError(
+            f"{argument('private', epsilon)} with {argument('delta', delta)} is a budget too small for its noise to be computed; "
+            "give larger numbers, such as 1 and 1e-6"
+        )
     for _ in range(_HALVINGS):
         middle = math.sqrt(low * high)
         low, high = (middle, high) if gaussian_delta(middle, epsilon) <= delta else (low, middle)

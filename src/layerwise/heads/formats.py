@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -219,13 +220,11 @@ def _tags(task: TaskHead, answer: dict[str, Any], offsets: list[tuple[int, int]]
         label_at = {(row["start"], row["end"]): row["label"] for row in answer["words"]}
         return [label_at.get(word_offsets, NO_LABEL) for word_offsets in offsets]
     tags = ["O"] * len(offsets)
-    number_at = {start: number for number, (start, _) in enumerate(offsets)}
+    starts, ends = [start for start, _ in offsets], [end for _, end in offsets]
     for span in answer["spans"]:
         label = "" if span["label"] == NO_LABEL else f"-{span['label']}"
-        number = number_at[span["start"]]
-        tags[number] = f"B{label}"
-        for inside in range(number + 1, len(offsets)):
-            if offsets[inside][1] > span["end"]:
-                break
-            tags[inside] = f"I{label}"
+        # A span that stands for a redacted one may begin and end within a word.
+        inside = range(bisect_right(ends, span["start"]), bisect_left(starts, span["end"]))
+        for number in inside:
+            tags[number] = f"{'B' if number == inside[0] else 'I'}{label}"
     return tags

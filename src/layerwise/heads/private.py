@@ -7,7 +7,7 @@ the mix, the statistics that standardise it, the clip, the number of steps. Noth
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -75,7 +75,7 @@ def train_private(
     _check_context(dataset, options.groups)
     labelled = read_labels(attached.dataset, spec.task, spec.label)
     check_single(labelled, spec)
-    _log([*attached.notes, *labelled.notes])
+    _log([*attached.notes, *labelled.notes, *_shared(dataset, public)])
     classes, classes_from = _classes(spec, public, labelled)
     units = find_units(attached.dataset, options.groups, options.split)
     labelled, y, unit_of_row = rows_of_units(labelled, classes, units)
@@ -120,6 +120,19 @@ def _open_public(public: Any, dataset: LayerDataset) -> LayerDataset:
     if is_paired(opened) != is_paired(dataset):
         raise RequestError(f"{name} holds pairs where the other holds single texts; extract the same kind")
     return opened
+
+
+def _shared(dataset: LayerDataset, public: LayerDataset | None) -> list[Message]:
+    """Return a note if texts are both private and public, as far as both datasets store their texts."""
+    public_texts = set() if public is None else set(_text_hashes(public))
+    count = sum(text in public_texts for text in _text_hashes(dataset)) if public_texts else 0
+    return [Message("note.private.shared", n=count, option=argument("public"))] if count else []
+
+
+def _text_hashes(dataset: LayerDataset) -> Iterator[int]:
+    for part in dataset.parts():
+        if "text" in part.texts.column_names:
+            yield from map(hash, part.texts["text"].to_pylist())
 
 
 def _classes(spec: TaskSpec, public: LayerDataset | None, labelled: Labelled) -> tuple[tuple[str, ...], str]:

@@ -11,16 +11,25 @@ from layerwise import encode
 from layerwise.arguments import argument
 from layerwise.errors import HeadError, RequestError
 from layerwise.example import Example
-from layerwise.heads.answers import answers
+from layerwise.heads.answers import Answer, answers
 from layerwise.heads.head import HeadData
 from layerwise.heads.inputs import encode_rows, load_model
 from layerwise.heads.storage import JSON, TENSORS, read_head
 from layerwise.read.presidio import NAME, Presidio
-from layerwise.read.redaction import PersonalSpan, RedactionFacts, Redactor, SpanFile, apart, redact_examples
+from layerwise.read.redaction import (
+    PersonalSpan,
+    RedactionFacts,
+    Redactor,
+    SpanFile,
+    apart,
+    original_span,
+    redact_examples,
+)
 from layerwise.wording import Message
 
 _ALLOWED = "presidio, a file of spans (JSON lines), the folder of a head for tags, or of a token-classification model"
 FILE = "file"
+_PLACES = ("spans", "words", "tokens")  # keys of an answer whose rows have offsets
 
 
 class ModelRedactor:
@@ -125,6 +134,26 @@ def redact_as_trained(head: HeadData, examples: Sequence[Example]) -> Sequence[E
             "the head again"
         )
     return redact_examples(examples, redactor)
+
+
+def in_original(answer: Answer, example: Example) -> Answer:
+    """Return the answer of a task with offsets in the text before it was redacted; the text of spans stays redacted.
+
+    Args:
+        answer: for the redacted text.
+        example: the redacted text.
+    """
+    if not example.replaced:
+        return answer
+    moved = {key: [_moved(row, example) for row in answer[key]] for key in _PLACES if key in answer}
+    return {**answer, **moved}
+
+
+def _moved(row: Answer, example: Example) -> Answer:
+    if row["start"] is None:
+        return row
+    start, end = original_span(example, row["start"], row["end"])
+    return {**row, "start": start, "end": end}
 
 
 def redaction_notes(head: HeadData) -> list[Message]:

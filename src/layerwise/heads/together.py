@@ -12,7 +12,7 @@ from layerwise.errors import HeadError, RequestError
 from layerwise.heads.answers import ANSWER_KEYS, Answer, answers
 from layerwise.heads.head import HeadData
 from layerwise.heads.inputs import UnknownTally, encode_together
-from layerwise.heads.redactors import redact_as_trained, redaction_notes
+from layerwise.heads.redactors import in_original, redact_as_trained, redaction_notes
 from layerwise.heads.text_kind import TextKind, kind_of
 
 if TYPE_CHECKING:
@@ -114,13 +114,27 @@ class HeadGroup:
                 encoder = self._encoders[names[0]]()
                 texts = redact_as_trained(heads[0], examples)
                 states = encode_together(heads, encoder, texts, batch_tokens, part)
-                answers_of_heads |= dict(zip(names, map(answers, heads, states), strict=True))
+                for name, head, rows in zip(names, heads, states, strict=True):
+                    answers_of_heads[name] = _in_original(head, answers(head, rows), texts)
             if unknown is not None and names == self._forwards[0]:
                 unknown.add(states[0])
         if not self.are_several:
             return answers_of_heads[""]
         columns = [answers_of_heads[name] for name in self.heads]
         return [dict(zip(self.heads, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _in_original(head: HeadData, answers_of_texts: list[Answer], texts: Sequence[Example]) -> list[Answer]:
+    """Return the answers of a head with offsets in the texts as they were before they were redacted."""
+    if head.pairs is not None:  # two texts an answer, which has no offsets
+        return answers_of_texts
+    several = len(head.task_heads) > 1
+    return [
+        {name: in_original(part, text) for name, part in answer.items()}
+        if several
+        else in_original(answer, text)
+        for answer, text in zip(answers_of_texts, texts, strict=True)
+    ]
 
 
 def _names(heads: Sequence[HeadData]) -> list[str]:

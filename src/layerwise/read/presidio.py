@@ -17,6 +17,10 @@ NAME = "presidio"
 _BLANK = "blank"
 _MODEL = "en_core_web_lg"
 _LANGUAGE = "en"
+_WINDOW, _SHARED = (
+    100_000,
+    1000,
+)  # characters that are searched at once, and those that neighbouring windows share
 
 
 class Presidio:
@@ -77,9 +81,14 @@ class Presidio:
         return [self._of_text(example.text) for example in examples]
 
     def _of_text(self, text: str) -> list[PersonalSpan]:
+        begins = range(0, max(1, len(text) - _SHARED), _WINDOW - _SHARED)
+        return apart([span for begin in begins for span in self._of_window(text, begin)])
+
+    def _of_window(self, text: str, begin: int) -> list[PersonalSpan]:
+        """Return the spans of a window of a text: spaCy refuses texts of a million characters."""
         with silenced():
-            results = self._analyzer.analyze(text=text, language=_LANGUAGE)
-        return apart([PersonalSpan(result.start, result.end, result.entity_type) for result in results])
+            results = self._analyzer.analyze(text=text[begin : begin + _WINDOW], language=_LANGUAGE)
+        return [PersonalSpan(begin + each.start, begin + each.end, each.entity_type) for each in results]
 
     def end(self) -> list[Message]:
         """Return no notices."""

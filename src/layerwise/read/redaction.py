@@ -62,23 +62,48 @@ def redacted(example: Example, spans: Sequence[PersonalSpan]) -> Example:
         return example
     labels = tuple(span.label for span in spans)
     if example.words is not None:
-        words = _redacted_words(example.words, spans)
-        return replace(example, text=" ".join(words), words=words, redacted=labels)
+        pieces = _of_words(example.words, spans)
+        words = tuple(
+            word if piece is None else f"[{piece.label}]"
+            for word, piece in zip(example.words, pieces, strict=True)
+        )
+        replaced = tuple(piece for piece in pieces if piece is not None)
+        return replace(example, text=" ".join(words), words=words, redacted=labels, replaced=replaced)
     parts, end = [], 0
     for span in spans:
         parts += [example.text[end : span.start], f"[{span.label}]"]
         end = span.end
-    return replace(example, text="".join([*parts, example.text[end:]]), redacted=labels)
+    text = "".join([*parts, example.text[end:]])
+    return replace(example, text=text, redacted=labels, replaced=tuple(spans))
 
 
-def _redacted_words(words: Sequence[str], spans: Sequence[PersonalSpan]) -> tuple[str, ...]:
-    out, start = [], 0
+def _of_words(words: Sequence[str], spans: Sequence[PersonalSpan]) -> list[PersonalSpan | None]:
+    """Return for each word that a span touches the whole word with the kind of the first such span, else `None`."""
+    out: list[PersonalSpan | None] = []
+    start = 0
     for word in words:
         end = start + len(word)
         label = next((span.label for span in spans if span.start < end and start < span.end), None)
-        out.append(word if label is None else f"[{label}]")
+        out.append(None if label is None else PersonalSpan(start, end, label))
         start = end + 1
-    return tuple(out)
+    return out
+
+
+def original_span(example: Example, start: int, end: int) -> tuple[int, int]:
+    """Return where a span of a redacted text lies in the text as it was; of a part of `[KIND]` all that it stands for."""
+    return _original(example, start, is_end=False), _original(example, end, is_end=True)
+
+
+def _original(example: Example, offset: int, *, is_end: bool) -> int:
+    shift = 0  # of the redacted text against the original one
+    for start, end, label in example.replaced:
+        begin, length = start + shift, len(label) + len("[]")
+        if offset < begin or (is_end and offset == begin):
+            break
+        if offset < begin + length:
+            return end if is_end else start
+        shift += length - (end - start)
+    return offset - shift
 
 
 def apart(spans: Sequence[PersonalSpan]) -> list[PersonalSpan]:
@@ -101,15 +126,21 @@ def redact_records(
     corpus: Corpus, records: Iterator[tuple[Example, ...]], redactor: Redactor
 ) -> Iterator[tuple[Example, ...]]:
     """Yield the records of a corpus, redacted; notices go to the corpus after the last one."""
-    corpus.notices.append(Message("note.redacted", how=redactor.facts.how or redactor.facts.kind))
-    first = 0
+    how = redactor.facts.how or redactor.facts.kind
+    corpus.notices.append(Message("note.redacted", how=how))
+    first = replaced = 0
     while batch := list(islice(records, _BATCH)):
+        if corpus.skipped and isinstance(redactor, SpanFile):
+            redactor.check_numbers()
         examples = redact_examples([example for record in batch for example in record], redactor, first)
+        replaced += sum(len(example.redacted) for example in examples)
         place = 0
         for record in batch:
             yield tuple(examples[place : place + len(record)])
             place += len(record)
         first += len(examples)
+    if not replaced:
+        corpus.notices.append(Message("note.redact.none", how=how))
     corpus.notices += redactor.end()
 
 
@@ -130,14 +161,14 @@ class SpanFile:
         """
         self.path = Path(path)
         self._spans: dict[tuple[str, str], list[PersonalSpan]] = {}
-        self._used: set[tuple[str, str]] = set()
+        self._text_of: dict[tuple[str, str], int] = {}
         for number, line in enumerate(self._lines(), 1):
             if line.strip():
                 self._add(number, line)
 
     def _lines(self) -> list[str]:
         try:
-            return self.path.read_text(encoding="utf-8").splitlines()
+            return self.path.read_text(encoding="utf-8-sig").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise SourceError(
                 f"can't read the spans in {self.path}: {type(error).__name__}; give a file of JSON lines in UTF-8"
@@ -146,10 +177,11 @@ class SpanFile:
     def _add(self, number: int, line: str) -> None:
         value = _object(line)
         keys = [key for key in ("id", "doc") if value is not None and value.get(key) is not None]
-        if value is None or len(keys) != 1 or not _is_span(value):
+        if value is None or len(keys) != 1 or type(value[keys[0]]) not in (int, str) or not _is_span(value):
             raise self._wrong(
                 number,
-                'is no span; give {"id" or "doc", "start", "end", "label"} with 0 <= start < end and a label of letters',
+                'is no span; give {"id" or "doc", "start", "end", "label"} with 0 <= start < end, a name or a number as id '
+                "or doc, and a label of letters",
             )
         spans = self._spans.setdefault((keys[0], str(value[keys[0]])), [])
         span = PersonalSpan(value["start"], value["end"], value["label"].strip())
@@ -170,11 +202,20 @@ class SpanFile:
         """A file; it holds spans of these texts only, so neither its name nor its content is a setting."""
         return RedactionFacts("file")
 
+    def check_numbers(self) -> None:
+        """Raise RequestError if spans have numbers of texts: bad records were skipped, and it isn't known which have a number."""
+        if any(key == "doc" for key, _ in self._spans):
+            raise RequestError(
+                f"the spans in {self.path} name texts by doc, and the source has bad records, so the numbers may be those of "
+                'other texts; name texts by "id", or mend the source'
+            )
+
     def spans(self, examples: Sequence[Example], first: int) -> list[list[PersonalSpan]]:
         """Return the spans of each text.
 
         Raises:
-            RequestError: a span that ends after its text, or texts without ids where spans have ids.
+            RequestError: a span that ends after its text, texts without ids where spans have ids, or two texts with the id
+                of a span.
         """
         by_id = any(key == "id" for key, _ in self._spans)
         if by_id and any(example.id is None for example in examples):
@@ -184,9 +225,15 @@ class SpanFile:
         return [self._of_text(example, first + place) for place, example in enumerate(examples)]
 
     def _of_text(self, example: Example, number: int) -> list[PersonalSpan]:
-        keys = [("doc", str(number)), ("id", str(example.id))]
-        self._used.update(key for key in keys if key in self._spans)
-        spans = sorted(span for key in keys for span in self._spans.get(key, ()))
+        keys = [key for key in (("doc", str(number)), ("id", str(example.id))) if key in self._spans]
+        for key in keys:
+            other = self._text_of.setdefault(key, number)
+            if other != number:
+                raise RequestError(
+                    f"the spans in {self.path} name a text by an id that texts {other} and {number} both have; "
+                    'name it by "doc", the number of the text'
+                )
+        spans = sorted(span for key in keys for span in self._spans[key])
         for span in spans:
             if span.end > len(example.text):
                 raise RequestError(
@@ -197,7 +244,7 @@ class SpanFile:
 
     def end(self) -> list[Message]:
         """Return a notice on spans of texts that there aren't."""
-        unused = len(self._spans) - len(self._used)
+        unused = len(self._spans) - len(self._text_of)
         return [Message("note.redact.unused", n=unused, file=str(self.path))] if unused else []
 
 

@@ -10,7 +10,9 @@ function leakagePart(layers, leaks, probe) {
       low: scores.map((item) => item?.low ?? null),
       high: scores.map((item) => item?.high ?? null),
     });
-  const draw = layerLines({ layers, series: curves, unit: "", high: 220, label: t("leakage.title"), ends: [0, 1] });
+  const drawn = curves.flatMap(({ values, low }) => [...values, ...(low ?? [])]).filter(isNumber);
+  const ends = [Math.min(0, ...drawn), 1]; // scores such as R² may be below 0
+  const draw = layerLines({ layers, series: curves, unit: "", high: 220, label: t("leakage.title"), ends });
   return el(
     "div",
     { class: "part leakage" },
@@ -18,7 +20,10 @@ function leakagePart(layers, leaks, probe) {
     note(t("leakage.note")),
     chart(draw),
     keys(curves.map(({ name }) => [name])),
-    ...leaks.map(([name, measure]) => leakageAdvice(layers, measureName(name), measure, scores)).filter(Boolean),
+    ...leaks
+      .filter(([name]) => name !== ATTRIBUTE + probe?.label) // the task itself is meant to be told
+      .map(([name, measure]) => leakageAdvice(layers, measureName(name), measure, scores))
+      .filter(Boolean),
     asTable(() =>
       table(
         [t("layer"), ...curves.map(({ name }) => name)],

@@ -112,7 +112,10 @@ const siteOf = (name) => (/^[a-z]+\.\d+$/.test(name) ? name.split(".")[0] : "");
 const depthOf = (name) => (name === "emb" ? 0 : Number(name.split(".").pop()) - (IN_BLOCK[siteOf(name)] ?? 0));
 const layerWord = (name) => t("layer.named", { name: shown(name) });
 const plainName = (name) => shown(name).replaceAll("_", " ");
+const ATTRIBUTE = "leakage_attribute:";
 const measureName = (name) =>
+  name.startsWith(ATTRIBUTE) ? t("measure.leakage_attribute", { column: `'${shown(name.slice(ATTRIBUTE.length))}'` }) : namedMeasure(name);
+const namedMeasure = (name) =>
   name.startsWith("retrieval_") && name.includes(":")
     ? t("measure.direction", {
         name: measureName(name.split(":")[0]),
