@@ -1,13 +1,15 @@
 """`make results`: one multilingual model across languages: retrieval, word alignment, transfer, names and reviews.
 
-Rewrites its parts of docs/results.md. With names of parts as arguments (retrieval, alignment, transfer, tasks), only
-those. The model is multilingual-e5-small, made from a 4-bit copy by ../shared/tools/e5_small.py, unless --model names a
-folder; the texts are those of ../shared/data. Without ../shared nothing is done.
+Rewrites its parts of docs/results.md, after every model run with what is measured so far. With names of parts as arguments
+(retrieval, alignment, transfer, tasks), only those. The model is multilingual-e5-small, made from a 4-bit copy by
+../shared/tools/e5_small.py, unless --model names a folder; the texts are those of ../shared/data. Without ../shared nothing
+is done.
 """
 
 import argparse
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from common import SHARED, put
-from tasks import TASKS, records
+from tasks import FIGURES, TASKS, Record, Task, records
 
 import layerwise as lw
 from layerwise.encode.encoder import Encoder
+from layerwise.probing.results import ProbeResult
 from layerwise.wording import fixed
 
 LANGUAGES = ("deu", "fra", "cmn", "jpn")
@@ -29,10 +32,12 @@ TITLES = {
     "retrieval": "Retrieval of translations, foreign to English: Tatoeba, 1,000 pairs for each language",
     "alignment": "Word alignment ([sentences and methods](alignment.md))",
     "transfer": "Transfer between SST-2 (en) and Chinese hotel reviews (zh), 2,000 rows to train on and as many to test",
-    "tasks": "Chinese hotel reviews and Chinese names (UNER), beside minilm, which reads most Chinese as unknown tokens",
+    "tasks": "Chinese names (UNER, 800 sentences to train on) and 2,000 Chinese hotel reviews, beside minilm, which reads most "
+    "Chinese as unknown tokens",
 }
 PARTS = tuple(TITLES)
 TRANSFER_ROWS = 2000  # of each part of each language
+TASK_TEXTS = {"uner_chinese": 800, "hotel": 2000}  # to train on
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -50,8 +55,8 @@ def parallel() -> Iterator[dict[str, Any]]:
                 yield {"text": text, "pair": f"{language}{number}", "language": side}
 
 
-def retrieval(encoder: Encoder, folder: Path) -> str:
-    """Return a table of each variant, foreign to English, without and with the prompt, and the advice."""
+def retrieval(encoder: Encoder, folder: Path) -> Iterator[str]:
+    """Yield a table of each variant, foreign to English, without and with the prompt, and the advice."""
     tables = []
     for prompt in ("", PROMPT):
         dataset = lw.extract(
@@ -68,11 +73,11 @@ def retrieval(encoder: Encoder, folder: Path) -> str:
         tables.append(f"{title}\n\n{markdown(('accuracy', *analysis.layers), rows)}")
         if analysis.retrieval is not None and not prompt:
             tables.append(str(analysis.retrieval.text))
-    return "\n\n".join(tables)
+        yield "\n\n".join(tables)
 
 
-def alignment(encoder: Encoder, folder: Path) -> str:
-    """Return a table of AER, by method and layer, raw and centred, and the advice."""
+def alignment(encoder: Encoder, folder: Path) -> Iterator[str]:
+    """Yield a table of AER, by method and layer, raw and centred, and the advice."""
     rows, advice = [], []
     data = SHARED / "word_alignment"
     for name in ("enfr", "zhen"):
@@ -87,7 +92,7 @@ def alignment(encoder: Encoder, folder: Path) -> str:
             advice.append(
                 f"{name}{', centred' if centre else ''}: {result.advice.text if result.advice else '–'}"
             )
-    return "\n\n".join([markdown(("AER, percent", *result.layers), rows), *advice])
+            yield "\n\n".join([markdown(("AER, percent", *result.layers), rows), *advice])
 
 
 def reviews() -> Iterator[dict[str, Any]]:
@@ -108,8 +113,8 @@ def reviews() -> Iterator[dict[str, Any]]:
         yield {"text": row["review"], "label": label, "language": "zh", "part": part}
 
 
-def transfer(encoder: Encoder, folder: Path) -> str:
-    """Return a table of accuracy by layer and mix: trained on one language, tested on both, raw and centred."""
+def transfer(encoder: Encoder, folder: Path) -> Iterator[str]:
+    """Yield a table of accuracy by layer and mix: trained on one language, tested on both, raw and centred."""
     ways = [("en", "zh"), ("zh", "zh"), ("zh", "en"), ("en", "en")]
     rows = [
         row
@@ -135,37 +140,50 @@ def transfer(encoder: Encoder, folder: Path) -> str:
                 for c in result.candidates
             }
             sentences.append(f"{name}: {result.transfer.text if result.transfer else '–'}")
-    mixes = list(next(iter(table.values())))
-    lines = [(mix, *(column[mix] for column in table.values())) for mix in mixes]
-    return "\n\n".join([markdown(("mix", *table), lines), *sentences])
+            mixes = list(next(iter(table.values())))
+            lines = [(mix, *(column[mix] for column in table.values())) for mix in mixes]
+            yield "\n\n".join([markdown(("mix", *table), lines), *sentences])
 
 
-def tasks(encoder: Encoder, folder: Path) -> str:
-    """Return the scores of single layers for hotel reviews and Chinese names, of this model and of minilm."""
-    rows, layers = [], ["emb", *map(str, range(1, encoder.blocks + 1))]
-    for task in TASKS:
-        if task.name not in ("hotel", "uner_chinese"):
-            continue
+def tasks(encoder: Encoder, folder: Path) -> Iterator[str]:
+    """Yield the scores of single layers for Chinese names and hotel reviews, after each task and model those so far."""
+    layers = ["emb", *map(str, range(1, encoder.blocks + 1))]
+    rows: list[tuple[str, ...]] = []
+    advice: list[str] = []
+    for task in sorted(
+        (task for task in TASKS if task.name in TASK_TEXTS), key=lambda task: task.task != "tag"
+    ):
         source = folder / f"{task.name}.jsonl"
         with source.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records(task))
+            file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in some_records(task))
         for name, model in (("e5-small", encoder), ("minilm", lw.load_encoder("minilm"))):
-            making = {"level": "text", "prompt": "", **task.making}
-            dataset = lw.extract(source, folder / f"{task.name}-{name}", model=model, **making)
-            split = "split" if "train" in task.files else None
-            result = lw.probe(
-                dataset,
-                task=task.task,
-                label=task.label,
-                split=split,
-                mix=["concat(-4:)"],
-                quick=True,
-                no_codelength=True,
-            )
+            result = single_layers(task, source, model, folder / f"{task.name}-{name}")
+            title = f"{task.name}, {result.metric}, {name}"
             scores = {candidate.mix: fixed(candidate.score) for candidate in result.candidates}
-            cells = [scores.get(layer, "–") for layer in [*layers, "concat(-4:)"]]
-            rows.append((f"{task.name}, {result.metric}, {name}", *cells))
-    return markdown(("task", *layers, "concat(-4:)"), rows)
+            rows.append((title, *(scores.get(layer, "–") for layer in layers)))
+            advice.append(f"{title}, {result.rows:,} rows: {result.advice.text}")
+            if model is encoder:
+                figure = f"{task.name}_e5.svg"
+                shutil.copy(folder / f"{task.name}-{name}.probe" / "probe.svg", FIGURES / figure)
+                advice.append(f"![Scores of {task.name} along the layers of e5-small](figures/{figure})")
+            yield "\n\n".join([markdown(("task", *layers), rows), *advice])
+
+
+def some_records(task: Task) -> Iterator[Record]:
+    """Yield the rows of a task: of those that train every n-th, as the corpus may be sorted, and all others."""
+    rows = list(records(task))
+    training = [row for row in rows if row["split"] in ("", "train")]
+    yield from training[:: len(training) // TASK_TEXTS[task.name]][: TASK_TEXTS[task.name]]
+    yield from (row for row in rows if row["split"] not in ("", "train"))
+
+
+def single_layers(task: Task, source: Path, model: Encoder, folder: Path) -> ProbeResult:
+    """Return the probe of all layers of a model without mixes; its files are in the folder with `.probe` after its name."""
+    dataset = lw.extract(source, folder, model=model, **{"level": "text", "prompt": "", **task.making})
+    return lw.probe(
+        dataset, task=task.task, label=task.label, split="split" if "train" in task.files else None, mix=[],
+        quick=True, no_codelength=True, out=folder.with_name(f"{folder.name}.probe"),
+    )  # fmt: skip
 
 
 def main(names: list[str], model: str | None) -> int:
@@ -188,15 +206,10 @@ def main(names: list[str], model: str | None) -> int:
         shown = {name: str(versions[name]) for name in ("layerwise", "torch", "transformers")}
         for name in names or PARTS:
             start = time.perf_counter()
-            text = makers[name](encoder, folder)
-            put(
-                f"languages-{name}",
-                f"**{TITLES[name]}**\n\n{text}",
-                shown,
-                0,
-                f"python benchmarks/languages.py {name}",
-            )
-            print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+            for text in makers[name](encoder, folder):
+                whole = f"**{TITLES[name]}**\n\n{text}"
+                put(f"languages-{name}", whole, shown, 0, f"python benchmarks/languages.py {name}")
+                print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
     return 0
 
 
