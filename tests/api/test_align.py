@@ -1,7 +1,6 @@
 """align from end to end: tiny models against plain transformers, the command, and a real model's published targets."""
 
 import json
-import os
 import subprocess
 import sys
 import tracemalloc
@@ -14,14 +13,11 @@ import pytest
 import torch
 
 import layerwise as lw
-from conftest import SHARED
+from conftest import E5, SHARED
 from layerwise.cli.main import main
 
 GERMAN = ["a text of every layer .", "the first , the last", "encoder", "Don't stop it !"]
 ENGLISH = ["every layer , a text .", "the last and the first", "a word of an encoder", "stop ."]
-E5 = Path(
-    os.environ.get("LAYERWISE_TEST_E5", "nowhere")
-)  # the folder of the model that ../shared/tools makes
 
 
 def plain(model: Any, tokenizer: Any, words: list[str]) -> tuple[list[np.ndarray[Any, Any]], list[int]]:
