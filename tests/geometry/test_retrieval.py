@@ -320,6 +320,15 @@ def test_advice_is_scored_on_the_half_that_it_was_not_chosen_on() -> None:
     assert advices.advise({"cosine": [np.ones((2, 3))]}, ["a>b"], ["1", "2"], 0) is None
 
 
+def test_too_few_pairs_for_advice_are_told() -> None:
+    for count in (3, 4):
+        analysis = lw.analyze(languages(count)[0], pairs="pair", sides="language", measure=["cosine"])
+        told = [note for note in analysis.notes if note.startswith("There is no advice on retrieval")]
+        assert (analysis.retrieval is None) == bool(told) == (count == 3)
+    without = lw.analyze(languages(3)[0], pairs="pair", sides="language", measure=["norm"])
+    assert not any("advice" in note for note in without.notes)
+
+
 def test_the_command_prints_a_row_per_direction_and_the_advice(
     tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

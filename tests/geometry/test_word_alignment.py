@@ -426,6 +426,11 @@ def test_no_advice_on_three_sentences_or_without_gold_links() -> None:
     some = np.ones((3, 1, 2, 4), np.int64)
     assert advise(some, ["argmax"], ["1", "2"], 0) is None
     assert advise(np.zeros((9, 1, 2, 4), np.int64), ["argmax"], ["1", "2"], 0) is None
+    for count in (3, 4):
+        pairs, gold = planted(count)
+        result = aligned([lexicon(0.01, 0)], pairs, gold)
+        told = [note for note in result.notes if note.startswith("There is no advice: it takes gold links")]
+        assert (result.advice is None) == bool(told) == (count == 3)
 
 
 def test_advice_is_scored_on_the_half_that_it_was_not_chosen_on() -> None:
