@@ -63,7 +63,8 @@ def retrieval(encoder: Encoder, folder: Path) -> Iterator[str]:
             list(parallel()), folder / f"tatoeba{len(prompt)}", model=encoder, pool="mean", prompt=prompt
         )
         chosen = ["retrieval", "language_probe"] if not prompt else ["cosine", "centred"]
-        analysis = lw.analyze(dataset, pairs="pair", sides="language", measure=chosen)
+        out = folder / f"analysis{len(prompt)}"
+        analysis = lw.analyze(dataset, pairs="pair", sides="language", measure=chosen, out=out)
         rows = [
             (name.replace(">", " → "), *map(fixed, measure.values.tolist()))
             for name, measure in analysis.each_direction().items()
@@ -73,6 +74,8 @@ def retrieval(encoder: Encoder, folder: Path) -> Iterator[str]:
         tables.append(f"{title}\n\n{markdown(('accuracy', *analysis.layers), rows)}")
         if analysis.retrieval is not None and not prompt:
             tables.append(str(analysis.retrieval.text))
+            shutil.copy(out / "retrieval_cosine.svg", FIGURES / "tatoeba.svg")
+            tables.append("![Retrieval by cosine in each direction and layer](figures/tatoeba.svg)")
         yield "\n\n".join(tables)
 
 
