@@ -182,7 +182,10 @@ def some_records(task: Task) -> Iterator[Record]:
 
 def single_layers(task: Task, source: Path, model: Encoder, folder: Path) -> ProbeResult:
     """Return the probe of all layers of a model without mixes; its files are in the folder with `.probe` after its name."""
-    dataset = lw.extract(source, folder, model=model, **{"level": "text", "prompt": "", **task.making})
+    making: dict[str, Any] = {"level": "text", "prompt": "", **task.making}
+    if task.task == "tag":  # without words there is no control task, which would take most of the time
+        making |= {"no_text": True, "keep": [task.label, "split"]}
+    dataset = lw.extract(source, folder, model=model, **making)
     return lw.probe(
         dataset, task=task.task, label=task.label, split="split" if "train" in task.files else None, mix=[],
         quick=True, no_codelength=True, out=folder.with_name(f"{folder.name}.probe"),
