@@ -363,8 +363,6 @@ def test_pharaoh_has_room_for_one_layer_and_one_method() -> None:
         RequestError, match="room for one layer and one method, and these are 2 layers and 1 m"
     ):
         line_format("pharaoh", ["argmax"], ["1", "2"])
-    with pytest.raises(RequestError, match="to 'moses' doesn't exist; choose one of jsonl, pharaoh"):
-        line_format("moses", ["argmax"], ["1"])
 
 
 # Scores

@@ -150,6 +150,25 @@ def test_rows_of_which_centring_leaves_nothing_are_counted() -> None:
     )
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_labels_that_two_languages_spell_in_two_ways_are_refused(several: bool) -> None:
+    states = two_languages(0)
+    columns = {name: states.texts[name].to_pylist() for name in ("y", "part")}
+    columns["y"] = [
+        y if part == "train" else "no" if y == "0" else "yes"
+        for y, part in zip(columns["y"], columns["part"], strict=True)
+    ]
+    if several:
+        columns["y"] = [[y] for y in columns["y"]]
+    named_apart = states_of([states.layer(layer) for layer in states.layers], columns)
+    with pytest.raises(
+        RequestError,
+        match="no test row of split='part' has a label of a training row: test rows have 'no', 'yes', training rows have "
+        "'0', '1'; name the labels alike in both parts",
+    ):
+        probe(named_apart, "classify", "y", split="part")
+
+
 def test_the_same_layer_at_home_and_abroad() -> None:
     rng = np.random.default_rng(1)
     y = rng.integers(0, 2, 200)
