@@ -183,6 +183,18 @@ def test_pairs_of_several_sides() -> None:
         side_pairs(states_of(noise(4, 4, 1), {"key": list("abcd"), "side": list("xyxy")}), "key", "side")
 
 
+def test_sides_and_pairs_that_are_exchanged_are_refused() -> None:
+    columns = {"key": [str(n) for n in range(9)] * 2, "side": ["x"] * 9 + ["y"] * 9}
+    states = states_of(noise(18, 4, 1), columns)
+    (pair,), _ = side_pairs(states, "key", "side")
+    assert len(pair.rows) == 9
+    with pytest.raises(
+        RequestError,
+        match="sides='key' has 9 values, and no two of them share more than 2 values of pairs='side'",
+    ):
+        side_pairs(states, "side", "key")
+
+
 # Whole analyses
 
 
