@@ -88,7 +88,8 @@ def _check_shared(pairs: Sequence[SidePair], column: str, sides: str) -> None:
         names = {name for pair in pairs for name in (pair.a, pair.b)}
         raise RequestError(
             f"column {sides!r} of {argument('sides', sides)} has {len(names):,} values, and no two of them share more than "
-            f"{most} values of {argument('pairs', column)}; name a column of a few sides, such as the language, or exchange the two"
+            f"{most} values of {argument('pairs', column)}; name a column of a few sides, such as the language, or "
+            "exchange the two"
         )
 
 
