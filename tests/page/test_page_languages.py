@@ -161,7 +161,7 @@ def test_a_page_across_languages_is_whole_in_chinese(
     assert probe.transfer is not None
     for note in (probe.transfer.text, *probe.notes):
         assert text_in(note, "zh") in " ".join(seen)
-    for words in ("前 30 个句对", "第二侧 40 个", "没有检索建议"):
+    for words in ("前 30 个句对", "第二侧有 40 个词", "没有检索建议"):
         assert any(words in text for text in seen), words
     assert english(seen, DATA | {"side", "pair"}) == []
 
