@@ -156,7 +156,7 @@ def test_a_page_across_languages_is_whole_in_chinese(
         [tuple(text) for text in texts], [tuple(text * 40) for text in texts], model=encoder_of("bert"),
         layers=1, out=tmp_path / "links",
     )  # fmt: skip
-    results = {name: tmp_path / name for name in ("probe", "analysis", "links")}
+    results: dict[str, Any] = {name: tmp_path / name for name in ("probe", "analysis", "links")}
     seen = read_all(started, lw.report(dataset, tmp_path / "page.html", lang="zh", **results))
     assert probe.transfer is not None
     for note in (probe.transfer.text, *probe.notes):
