@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -204,7 +204,7 @@ def main(names: list[str], model: str | None) -> int:
     if not SHARED.exists():
         print(f"left out: {SHARED} isn't there", file=sys.stderr)
         return 0
-    makers = {
+    makers: dict[str, Callable[[Encoder, Path], Iterator[str]]] = {
         "retrieval": retrieval,
         "alignment": alignment,
         "transfer": transfer,
