@@ -371,7 +371,7 @@ def test_the_command_prints_a_row_per_direction_and_the_advice(
 
 def by_sentence_transformers(folder: Path, name: str, pairs: list[tuple[str, str]]) -> list[float]:
     """The accuracy of both directions, at the last layer, by its evaluator of translations."""
-    from sentence_transformers.evaluation import TranslationEvaluator
+    from sentence_transformers.sentence_transformer.evaluation import TranslationEvaluator
 
     model = sentence_transformer(folder)
     model.default_prompt_name = name

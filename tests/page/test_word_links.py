@@ -141,6 +141,7 @@ def test_words_and_links_can_be_read(scheme: str, lang: str, wide: int, started:
     )
     assert contrast(*colours) > 7
     assert tab.locator("#links .linked-word").count() == 42
+    assert opened.text("#nav a:last-child") == {"en": "Word alignment", "zh": "词对齐"}[lang]
     assert tab.locator("#links .word-link").count() == 0, "the last layer has no links"
     tab.select_option("#links-layer", "emb")
     link, words = tab.locator("#links .word-link"), tab.locator("#links .linked-word")
