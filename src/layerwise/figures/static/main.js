@@ -62,6 +62,7 @@ async function start() {
     ...["map", "probe", "matrix", "geometry", "tokens"].map((id) =>
       el("a", { href: `#${id}` }, t(`nav.${id}`)),
     ),
+    ...["links", "costs"].filter($).map((id) => el("a", { href: `#${id}` }, t(id))),
   );
   for (const link of document.querySelectorAll('a[href^="#"]')) link.addEventListener("click", within);
   showFooter(head);
