@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Without files of bytecode every process would compile the libraries anew: 12 seconds to import instead of 4.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-slow test-isa test-mutations check format bench bench-load bench-scale bench-store results clean
+.PHONY: demo test test-slow test-isa test-mutations check format bench bench-load bench-scale bench-store results gallery notebooks clean
 
 demo: $(VENV)/.demo  ## write every layer of the standard library's documentation strings to disk
 	$(BIN)/python examples/demo.py
@@ -44,7 +44,7 @@ bench-load: $(VENV)/.dev  ## measure commands beside processes that never sleep
 bench-scale: $(VENV)/.dev  ## measure time and memory as the corpus grows, ten thousand shards, two workers
 	$(BIN)/python benchmarks/scale.py
 
-results: $(VENV)/.dev  ## write the tables of docs/results.md and docs/privacy.md, from ../shared/data
+results: $(VENV)/.dev  ## write the tables of docs/results.md and docs/privacy.md, and docs/gallery, from ../shared/data
 	$(BIN)/python benchmarks/stsb.py
 	$(BIN)/python benchmarks/tasks.py
 	$(BIN)/python benchmarks/site_tasks.py
@@ -55,6 +55,13 @@ results: $(VENV)/.dev  ## write the tables of docs/results.md and docs/privacy.m
 	$(BIN)/python benchmarks/privacy.py
 	$(BIN)/python benchmarks/languages.py
 	$(BIN)/python benchmarks/small_vectors.py
+	$(BIN)/python benchmarks/gallery.py
+
+gallery: $(VENV)/.dev  ## write the pages of docs/gallery, from examples and ../shared/data
+	$(BIN)/python benchmarks/gallery.py
+
+notebooks: $(VENV)/.dev  ## execute the notebooks of examples, and store their outputs
+	$(BIN)/python benchmarks/notebooks.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Run the commands and code of README, and the reader in docs/format.md."""
+"""Run the commands and code of README and of the pages of docs, and the reader in docs/format.md."""
 
 import json
 import re
@@ -22,7 +22,9 @@ from serving_client import serving
 from warm import Python
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README, OVERVIEW = (
+    (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/reference/overview.md")
+)
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -38,9 +40,9 @@ esac
 """
 
 
-def test_the_readme_works_from_top_to_bottom(
-    python: Python, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def run_commands(python: Python, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], str]:
+    """A function that runs commands in an empty folder with the examples, and returns what they print."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     script = tmp_path / "bin" / "layerwise"
@@ -49,18 +51,63 @@ def test_the_readme_works_from_top_to_bottom(
     script.write_text(LAYERWISE.format(real=real, warm=shlex.join(warm)))
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{script.parent}:{Path(sys.executable).parent}:/usr/bin:/bin")
-    for block in blocks(README, "console")[1:]:
-        for command in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
+
+    def run(commands: list[str]) -> str:
+        printed = []
+        for command in commands:
             done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-    code = "\n".join(blocks(README, "python"))
+            printed.append(done.stdout)
+        return "".join(printed)
+
+    return run
+
+
+def commands(text: str) -> list[str]:
+    """The commands of the console blocks, also of those within a list."""
+    found = re.findall(r"^ *```console\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    return [command for block in found for command in re.findall(r"^ *\$ (.*)$", block, re.MULTILINE)]
+
+
+def run_code(code: str) -> str:
+    """Run code in a process of its own, with warnings as errors, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_overview_works_from_top_to_bottom(run_commands: Callable[[list[str]], str]) -> None:
+    run_commands(commands(OVERVIEW)[1:])
+    code = "\n".join(blocks(OVERVIEW, "python"))
     shown = r"\(2, 384\)|\['Angela Merkel'\]|\('emb', .*?\)"
     checked = re.sub(rf"^(\S.*?) {{2,}}# ({shown}).*$", r"assert (\1) == \2", code, flags=re.MULTILINE)
     assert checked.count("assert") == 3, "the comments with results are checked"
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", checked], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    run_code(checked)
+
+
+def test_the_readme_works_from_top_to_bottom(run_commands: Callable[[list[str]], str]) -> None:
+    five_promises = commands(README)
+    assert len(five_promises) == 8
+    printed = run_commands(five_promises)
+    assert '"label": "positive"' in printed, "the warm and funny film"
+    assert Path("page.html").stat().st_size < 1_000_000
+
+
+def test_the_ten_lines_of_the_readme_print_what_it_shows() -> None:
+    (code,), (shown,) = blocks(README, "python"), blocks(README, "text")
+    assert code.count("\n") <= 10
+    expected, printed = shown.split(), run_code(code).split()
+    assert len(expected) == len(printed) == 14
+    for a, b in zip(expected, printed, strict=True):
+        # Another processor may round the last digit the other way.
+        assert a == b or abs(float(a) - float(b)) < 0.015, f"README says {a}, and {b} came out"
+
+
+def test_the_readme_is_short() -> None:
+    words = re.sub(r"^ *```.*?^ *```$|\]\([^)]*\)|[|#*>-]", " ", README, flags=re.MULTILINE | re.DOTALL).split()
+    assert 500 < len(words) < 850
 
 
 def test_the_example_of_sources_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,15 +118,15 @@ def test_the_example_of_sources_works(tmp_path: Path, monkeypatch: pytest.Monkey
     exec(compile(checked, "sources.md", "exec"), {})
 
 
-def test_the_picture_in_the_readme_is_what_comes_out(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = blocks(README, "console")[0].partition("\n")
+def test_the_layers_in_the_overview_are_what_comes_out(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = blocks(OVERVIEW, "console")[0].partition("\n")
     assert shown[0] == '$ layerwise show "Hello, world!"'
     assert main(["show", "Hello, world!", "--device", "cpu"]) == 0
     expected, got = shown[2].split(), capsys.readouterr().out.split()
     assert len(expected) == len(got)
     for a, b in zip(expected, got, strict=True):
         # Another processor may round the last digit the other way.
-        assert a == b or abs(float(a) - float(b)) < 0.0015, f"README says {a}, and {b} came out"
+        assert a == b or abs(float(a) - float(b)) < 0.0015, f"the overview says {a}, and {b} came out"
 
 
 def test_the_readme_names_every_document_and_family() -> None:
