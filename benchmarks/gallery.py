@@ -9,7 +9,6 @@ import argparse
 import csv
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from typing import Any
 
 from common import ROOT, SHARED, put
 from languages import markdown
-from screenshots import BROWSERS, picture
+from screenshots import opened, picture
 
 import layerwise as lw
 from layerwise._util.versions import versions
@@ -205,20 +204,10 @@ def write(name: str, page: Page) -> tuple[str, ...]:
 
 def shoot(target: Path, page: Page) -> None:
     """Write the picture of a page beside it."""
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        sys.exit(f"no browser is installed: none of {', '.join(BROWSERS)}")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        tab = started.new_page(viewport={"width": 1000, "height": 760}, reduced_motion="reduce")
-        tab.goto(target.as_uri())
-        tab.wait_for_selector("html[data-ready]")
+    with opened(target) as tab:
         if page.layer is not None:
             tab.locator("#layer").fill(str(page.layer))
         target.with_suffix(".png").write_bytes(picture(tab, f"#{page.section}", page.high))
-        started.close()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import io
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +23,27 @@ SECTIONS = {"map": 700, "probe": 560}
 
 def main() -> None:
     """Write the pictures."""
+    with tempfile.TemporaryDirectory() as place, opened(reviews(Path(place))) as tab:
+        for name, high in SECTIONS.items():
+            path = ROOT / "docs" / "figures" / f"page_{name}.png"
+            path.write_bytes(picture(tab, f"#{name}", high))
+            print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+
+
+@contextmanager
+def opened(page: Path) -> Iterator[Any]:
+    """Open a page in a browser without a window, and yield its tab when everything is drawn."""
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
         sys.exit(f"no browser is installed: none of {', '.join(BROWSERS)}")
     from playwright.sync_api import sync_playwright
 
-    with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
-        address = reviews(Path(place)).as_uri()
+    with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         tab = started.new_page(viewport=SIZE, reduced_motion="reduce")
-        tab.goto(address)
+        tab.goto(page.as_uri())
         tab.wait_for_selector("html[data-ready]")
-        for name, high in SECTIONS.items():
-            path = ROOT / "docs" / "figures" / f"page_{name}.png"
-            path.write_bytes(picture(tab, f"#{name}", high))
-            print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+        yield tab
         started.close()
 
 
