@@ -7,7 +7,6 @@ unless --model names a folder. Pictures need Chromium.
 
 import argparse
 import csv
-import os
 import random
 import subprocess
 import sys
@@ -65,7 +64,8 @@ class Page:
 def sentiment() -> Report:
     """Return a page of reviews, with what their vectors give away beside the scores."""
     dataset = lw.extract([EXAMPLES / "reviews.csv", EXAMPLES / "reviews_test.csv"], "reviews.lw")
-    probe = lw.probe(dataset, task="classify", label="label", mix=["mean(1:)", "concat(all)", "learned(all)"])
+    mixes = ["mean(1:)", "concat(all)", "learned(all)"]
+    probe = lw.probe(dataset, task="classify", label="label", mix=mixes, quick=True)
     analysis = lw.analyze(dataset, label="label", measure=[*GEOMETRY, *SIMILARITY, "leakage"])
     return {"dataset": dataset, "probe": probe, "analysis": analysis, "attention": True, "texts": range(3)}
 
@@ -107,7 +107,7 @@ def similarity() -> Report:
     probe = lw.probe(
         dataset, task="regress", label="similarity", metric="spearman", mix=["concat(-4:)"], quick=True
     )
-    analysis = lw.analyze(dataset, pairs="part", measure=[*GEOMETRY, *SIMILARITY, "retrieval"])
+    analysis = lw.analyze(dataset, pairs="part", measure=[*GEOMETRY[:3], *SIMILARITY, "retrieval"])
     return {"dataset": dataset, "probe": probe, "analysis": analysis}
 
 
@@ -179,7 +179,7 @@ def main(chosen: Sequence[str], model: str | None) -> int:
 def multilingual(model: str | None) -> None:
     """Put the multilingual model into the current folder: pages name a model as it was given, here without folders."""
     if model is not None:
-        os.symlink(Path(model).resolve(), E5)
+        Path(E5).symlink_to(Path(model).resolve())
     else:
         tool = ROOT.parent / "shared" / "tools" / "e5_small.py"
         subprocess.run([sys.executable, str(tool), E5], check=True)

@@ -63,7 +63,9 @@ def test_pages_hold_results(name: str, contents: dict[str, dict[str, Any]]) -> N
     assert content["analysis"]["measures"]
     assert bool(content["probe"]) == (name != "languages")
     assert bool(content["links"]) == (name == "languages")
-    assert bool(content["points"]["texts"]) == (name not in ("similarity", "languages")), "texts of others aren't shown"
+    assert bool(content["points"]["texts"]) == (name not in ("similarity", "languages")), (
+        "texts of others aren't shown"
+    )
 
 
 def test_pages_open_without_a_network() -> None:

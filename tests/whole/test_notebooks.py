@@ -65,7 +65,9 @@ def test_a_notebook_runs_and_its_stored_outputs_are_complete(name: str, notebook
     stored = read(name)
     again = notebooks.executed(stored, BEFORE)
     for cell, new in zip(code_cells(stored), code_cells(again), strict=True):
-        assert kinds(cell.outputs) == kinds(new.outputs), f"make notebooks; the outputs of {cell.source[:80]!r}"
+        assert kinds(cell.outputs) == kinds(new.outputs), (
+            f"make notebooks; the outputs of {cell.source[:80]!r}"
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,7 +82,9 @@ def test_stored_outputs_are_small_and_clean(name: str) -> None:
         for output in cell.outputs:
             assert output.output_type != "error"
             assert output.get("name") != "stderr", output.text
-            shown = output.get("text", "") + "".join(str(output.get("data", {}).get(f"text/{kind}", "")) for kind in ("plain", "html"))
+            shown = output.get("text", "") + "".join(
+                str(output.get("data", {}).get(f"text/{kind}", "")) for kind in ("plain", "html")
+            )
             assert not re.search(r"/tmp|/root|/home|0x[0-9a-f]{6}", shown), shown
     kinds_of_outputs = {kind for cell in cells for output in cell.outputs for kind in output.get("data", {})}
     assert {"text/html", "image/png"} <= kinds_of_outputs, "tables and figures"
@@ -88,9 +92,7 @@ def test_stored_outputs_are_small_and_clean(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_imports_only_what_the_demo_installs(name: str) -> None:
-    code = "\n".join(
-        re.sub("^%.*$", "", cell.source, flags=re.MULTILINE) for cell in code_cells(read(name))
-    )
+    code = "\n".join(re.sub("^%.*$", "", cell.source, flags=re.MULTILINE) for cell in code_cells(read(name)))
     modules = set()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):

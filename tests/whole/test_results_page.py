@@ -12,10 +12,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/results.md").read_text(encoding="utf-8")
 FOLDED = re.compile(
-    r"<details>\n<summary>([^\n]+)</summary>\n\n<!-- (\S+): begin -->\n(.*?)<!-- \2: end -->\n\n</details>\n", re.DOTALL
+    r"<details>\n<summary>([^\n]+)</summary>\n\n<!-- (\S+): begin -->\n(.*?)<!-- \2: end -->\n\n</details>\n",
+    re.DOTALL,
 )
 MADE = re.compile(
-    r"^Made (\d{4}-\d\d-\d\d), .*layerwise \d+\.\d+\.\d+.*, torch [\d.]+\S*, transformers [\d.]+.*, by `([^`]+)`", re.MULTILINE
+    r"^Made (\d{4}-\d\d-\d\d), .*layerwise \d+\.\d+\.\d+.*, torch [\d.]+\S*, transformers [\d.]+.*, by `([^`]+)`",
+    re.MULTILINE,
 )
 NAMES = re.findall(r"<!-- (\S+): begin -->", PAGE)
 

@@ -12,24 +12,29 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-import transformers
 from torch import nn
-from transformers import (
-    AlbertTokenizer,
-    AttentionInterface,
-    AutoConfig,
-    AutoModel,
-    AutoTokenizer,
-    BertTokenizer,
-    EsmTokenizer,
-)
-from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
+
+with warnings.catch_warnings():
+    # tqdm warns in a notebook without ipywidgets, which would draw its bars; nothing here shows them.
+    warnings.filterwarnings("ignore", "IProgress not found")
+    import transformers
+    from transformers import (
+        AlbertTokenizer,
+        AttentionInterface,
+        AutoConfig,
+        AutoModel,
+        AutoTokenizer,
+        BertTokenizer,
+        EsmTokenizer,
+    )
+    from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
 from layerwise._util.locks import Shared, new_lock
 from layerwise._util.paths import reason
