@@ -44,7 +44,7 @@ bench-load: $(VENV)/.dev  ## measure commands beside processes that never sleep
 bench-scale: $(VENV)/.dev  ## measure time and memory as the corpus grows, ten thousand shards, two workers
 	$(BIN)/python benchmarks/scale.py
 
-results: $(VENV)/.dev  ## write the tables of docs/results.md and docs/privacy.md, from ../shared/data
+results: $(VENV)/.dev  ## write the tables of docs/results.md and docs/explanation/privacy.md, from ../shared/data
 	$(BIN)/python benchmarks/stsb.py
 	$(BIN)/python benchmarks/tasks.py
 	$(BIN)/python benchmarks/site_tasks.py

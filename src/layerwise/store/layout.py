@@ -1,4 +1,4 @@
-"""The files of a dataset, and how its JSON is written and read. `docs/format.md` describes them in prose.
+"""The files of a dataset, and how its JSON is written and read. `docs/reference/format.md` describes them in prose.
 
 out/manifest.json           written last
 out/manifest.json.sha256    as sha256sum writes it
