@@ -139,7 +139,7 @@ def check_version(value: dict[str, Any], path: Path) -> None:
     """
     if value.get("format") != FORMAT:
         raise ForeignFormatError(
-            f"{path} isn't of a layerwise dataset: its format is {value.get('format')!r:.60}"
+            f"{path} isn't of a layerwise dataset: its format is {value.get('format')!r:.60}; give a dataset"
         )
     version = value.get("version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
