@@ -14,8 +14,8 @@ version = release = layerwise.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "layerwise_docs"]
 exclude_patterns = ["layerwise_docs", "**.ipynb_checkpoints"]
-# A folder of pages may be empty.
-suppress_warnings = ["toc.empty_glob"]
+# A folder of pages may be empty, and code may be in a language that Pygments doesn't know.
+suppress_warnings = ["toc.empty_glob", "misc.highlighting_failure"]
 
 # Pages.
 myst_enable_extensions = ["deflist"]
@@ -30,6 +30,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 maximum_signature_line_length = 80
 python_use_unqualified_type_names = True
+napoleon_use_ivar = True
 napoleon_use_rtype = False
 napoleon_preprocess_types = False
 # Types of other libraries, and of layerwise's own private modules, have no page.
@@ -42,6 +43,7 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
+html_search_language = "zh"  # words of English too: jieba divides those of Chinese
 html_show_search_summary = False  # a browser that opens the site from a disk may not read other pages
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"

@@ -63,6 +63,12 @@ class ErrorMessage:
         """Whether the message is that of another error, with a place before it: its words are listed there."""
         return not any(re.search(r"[^\W\d_]{2}", part.replace(", line ", "")) for part in self.parts if isinstance(part, str))
 
+    @property
+    def quotes_cause(self) -> bool:
+        """Whether the message ends with the words of another error, or of a library."""
+        *_, last = [part for part in self.parts if part != ")"]
+        return isinstance(last, Value)
+
     def halves(self) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
         """Return what is wrong, and what to do: the two sides of the last semicolon; the second may be empty."""
         for number in range(len(self.parts) - 1, -1, -1):
@@ -74,17 +80,17 @@ class ErrorMessage:
 
 
 @cache
-def messages() -> tuple[ErrorMessage, ...]:
-    """Return every message, in the order of files and lines; equal ones of a file once."""
+def messages(quotes: bool = False) -> tuple[ErrorMessage, ...]:
+    """Return every message, in the order of files and lines; with `quotes` those too that only quote another one."""
     modules = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(ROOT.rglob("*.py"))}
     errors = dict(_error_classes(modules.values()))
     calls = _calls(modules)
     constants = _constants(modules.values())
-    found: dict[tuple[str, str, tuple[Part, ...]], ErrorMessage] = {}
+    found: dict[tuple[str, int, tuple[Part, ...]], ErrorMessage] = {}
     for path, module in modules.items():
         for message in _of_module(path, module, errors, calls, constants):
-            if not message.only_quotes:
-                found.setdefault((message.error, message.file, message.parts), message)
+            if quotes or not message.only_quotes:
+                found.setdefault((message.file, message.line, message.parts), message)
     return tuple(found.values())
 
 

@@ -7,7 +7,7 @@ import re
 import shlex
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from layerwise import heads
 from layerwise.cli.main import _COMMANDS, _parser, main
 from layerwise.layers import resolve_layers
 from layerwise.store import layout, transform_file
+from layerwise_docs.errors import KINDS, ROOMS, in_markdown, of_kind
+from layerwise_docs.messages import ErrorMessage, messages
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -67,7 +69,7 @@ def here(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return folder
 
 
-@pytest.mark.parametrize("page", [*API, REFERENCE / "layers.md"], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [*API, REFERENCE / "layers.md", ROOT / "docs" / "index.md"], ids=lambda page: page.stem)
 def test_the_examples_of_a_page_run(page: Path, here: Path) -> None:
     codes = blocks(page, "python")
     assert codes, "a page has an example"
@@ -196,7 +198,7 @@ def test_the_page_names_every_entry_of_json(
     _, _, section = text_of(REFERENCE / "json.md").partition(f"## {command}\n")
     section = section.partition("\n## ")[0]
     assert section, f"docs/reference/json.md has no section {command}"
-    for linked in re.findall(r"\]\((\w+\.md|\.\./explanation/\w+\.md)#", section):
+    for linked in re.findall(r"\]\(((?:\.\./explanation/)?\w+\.md)", section):
         section += text_of(REFERENCE / linked)
     missing = sorted({name for name in keys(value) if f"`{name}`" not in section} - USERS)
     assert not missing, f"{command} --json has entries that docs/reference/json.md doesn't describe: {missing}"
@@ -222,14 +224,71 @@ def test_the_glossary_is_in_order() -> None:
     assert [term.lower() for term in terms] == sorted({term.lower() for term in terms})
 
 
-Told = Callable[..., Any]
 
-
-def test_errors_are_of_kinds_with_pages(site_code: Any) -> None:
+def test_errors_are_of_kinds_with_pages() -> None:
     pages = {path.stem for path in (REFERENCE / "errors").glob("*.md")} - {"index"}
-    assert pages == set(site_code.errors.KINDS)
+    assert pages == set(KINDS)
     for kind in pages:
-        assert len(site_code.errors.of_kind(kind)) >= 10, kind
+        assert len(of_kind(kind)) >= 10, kind
         assert f"```{{errors}} {kind}\n" in text_of(REFERENCE / "errors" / f"{kind}.md")
-    rooms = {message.room for message in site_code.messages.messages()}
-    assert rooms <= set(site_code.errors.ROOMS)
+    assert {message.room for message in messages()} <= set(ROOMS)
+
+
+def test_each_error_of_the_code_is_listed() -> None:
+    """Found by the words of the code alone: lines in which an error of layerwise begins, or is returned."""
+    listed = {(message.file, message.line) for message in messages(quotes=True)}
+    names = "|".join(sorted({name for name in lw.__all__ if name.endswith("Error")} | {"FieldError", "BadRecordError"}))
+    begins = re.compile(rf"(?:raise|return) (?:\w+\.)*(?:{names})\(")
+    root = Path(lw.__file__).parent
+    unlisted, count = [], 0
+    for path in sorted(root.rglob("*.py")):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if begins.search(line):
+                count += 1
+                place = (path.relative_to(root).as_posix(), number)
+                unlisted += [place] if place not in listed else []
+    assert not unlisted
+    assert count > 600
+
+
+def test_each_error_says_what_to_do() -> None:
+    """Unless it ends with the message of another error, which does."""
+    without = [message for message in messages() if not message.halves()[1] and not message.quotes_cause]
+    assert not without, "\n".join(f"{message.file}:{message.line}: {in_markdown(message.parts)}" for message in without)
+
+
+def pattern(message: ErrorMessage) -> str:
+    """A regular expression for what a message may become."""
+    return "".join(re.escape(part) if isinstance(part, str) else "(?s:.*)" for part in message.parts)
+
+
+REFUSED = {
+    "source": ["extract missing.csv --out x.lw", "extract examples/reviews.csv --out x.lw --text body"],
+    "model": ["show hi --model no/such/model/here", "show hi --model examples/reviews.csv"],
+    "dataset": ["info examples", "verify missing.lw"],
+    "head": ["predict examples examples/reviews.csv", "evaluate missing.head examples/reviews.csv"],
+    "output": ["probe reviews.lw --task classify --label label --out examples"],
+    "labels": [
+        "train reviews.lw --task regress --label label --out x.head",
+        "train reviews.lw --task classify --label nothing --out x.head",
+    ],
+    "request": [
+        "show hi --layers 9",
+        "show hi --layers 3:2",
+        "train reviews.lw --task classify --label label --mix 'median(1:)' --out x.head",
+        "show hi --level word --no-special-tokens",
+        "extract examples/reviews.csv --out x.lw --num-workers 2",
+        "export reviews.lw --to pca:0 --out x",
+    ],
+}
+
+
+@pytest.mark.parametrize(("kind", "command"), [(kind, line) for kind, lines in REFUSED.items() for line in lines])
+def test_what_a_command_says_is_listed(
+    kind: str, command: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(shlex.split(command)) == 2
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("layerwise: "))
+    said = line.removeprefix("layerwise: ")
+    fitting = [message for message in of_kind(kind) if re.fullmatch(pattern(message), said)]
+    assert fitting, f"{said} isn't on docs/reference/errors/{kind}.md"
