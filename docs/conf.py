@@ -9,13 +9,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 project = "layerwise"
 author = "The layerwise developers"
-copyright = author  # noqa: A001  # Sphinx's name
+copyright = author  # Sphinx's name
 version = release = layerwise.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "layerwise_docs"]
 exclude_patterns = ["layerwise_docs", "**.ipynb_checkpoints"]
-# A folder of pages may be empty, and code may be in a language that Pygments doesn't know.
-suppress_warnings = ["toc.empty_glob", "misc.highlighting_failure"]
+# Code may be in a language that Pygments doesn't know.
+suppress_warnings = ["misc.highlighting_failure"]
 
 # Pages.
 myst_enable_extensions = ["deflist"]
@@ -30,7 +30,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 maximum_signature_line_length = 80
 python_use_unqualified_type_names = True
-napoleon_use_ivar = True
+napoleon_custom_sections = [("Attributes", "params_style")]
 napoleon_use_rtype = False
 napoleon_preprocess_types = False
 # Types of other libraries, and of layerwise's own private modules, have no page.

@@ -25,7 +25,12 @@ class CommandDirective(SphinxDirective):
         """Return the parts of the page after its title."""
         name = self.arguments[0]
         self.env.note_dependency(importlib.import_module(f"layerwise.cli.{name}").__file__ or "")
-        return self.parse_text_to_nodes("\n".join(markdown(name)), allow_section_headings=True)
+        parser = command_parsers()[name]
+        # Of a text with headings, what stands before the first would be lost.
+        return [
+            *self.parse_text_to_nodes("\n".join(introduction(name, parser))),
+            *self.parse_text_to_nodes("\n".join(sections(parser)), allow_section_headings=True),
+        ]
 
 
 def command_parsers() -> dict[str, argparse.ArgumentParser]:
@@ -34,13 +39,16 @@ def command_parsers() -> dict[str, argparse.ArgumentParser]:
     return dict(commands.choices)
 
 
-def markdown(name: str) -> Iterator[str]:
-    """Yield the lines of a command's page, as MyST Markdown."""
-    parser = command_parsers()[name]
+def introduction(name: str, parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Yield what a command does, its usage and its examples, as lines of MyST Markdown."""
     yield from (in_markdown(parser.description or ""), "", f"```{{program}} {parser.prog}", "```", "")
     yield from ("```text", usage(parser), "```", "")
     examples = importlib.import_module(f"layerwise.cli.{name}").EXAMPLES
     yield from ("```sh", *(line.removeprefix("  ") for line in examples.splitlines()), "```", "")
+
+
+def sections(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Yield a section for each group of flags, as lines of MyST Markdown."""
     for group in parser._action_groups:
         actions = [action for action in group._group_actions if action.help != _HELP]
         if actions:

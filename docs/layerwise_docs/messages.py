@@ -18,7 +18,15 @@ import layerwise
 from layerwise.wording import catalogue
 
 ROOT = Path(layerwise.__file__).parent
-PUBLIC = ("RequestError", "SourceError", "ModelError", "DatasetError", "HeadError", "OutputError", "LayerwiseError")
+PUBLIC = (
+    "RequestError",
+    "SourceError",
+    "ModelError",
+    "DatasetError",
+    "HeadError",
+    "OutputError",
+    "LayerwiseError",
+)
 # Errors that other files turn into a public one, or into an answer of the server; the place of the message in the call.
 OTHERS = {"BadRecordError": ("SourceError", 0), "Refusal": ("Refusal", 2)}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -61,7 +69,11 @@ class ErrorMessage:
     @property
     def only_quotes(self) -> bool:
         """Whether the message is that of another error, with a place before it: its words are listed there."""
-        return not any(re.search(r"[^\W\d_]{2}", part.replace(", line ", "")) for part in self.parts if isinstance(part, str))
+        return not any(
+            re.search(r"[^\W\d_]{2}", part.replace(", line ", ""))
+            for part in self.parts
+            if isinstance(part, str)
+        )
 
     @property
     def quotes_cause(self) -> bool:
@@ -211,7 +223,8 @@ def _for_callers(
     callers = calls.get(_call_name(function.name, ROOT / message.file), ()) if quoted else ()
     bound = [_bound(call, parameters) for call in callers]
     given = [
-        {name: text for name in quoted for text in _literal(arguments.get(name), constants)} for arguments in bound
+        {name: text for name in quoted for text in _literal(arguments.get(name), constants)}
+        for arguments in bound
     ]
     if not given or any(not texts for texts in given):
         yield message
@@ -260,7 +273,9 @@ def _texts_within(node: ast.expr, scope: _Scope, depth: int) -> list[tuple[Part,
         return _texts(node, scope, depth)
     if isinstance(node, ast.Name) and node.id in scope.constants:
         return _texts(node, scope, depth)
-    texts = _texts(node, scope, depth) if isinstance(node, ast.IfExp) else _texts_elsewhere(node, scope, depth)
+    texts = (
+        _texts(node, scope, depth) if isinstance(node, ast.IfExp) else _texts_elsewhere(node, scope, depth)
+    )
     sentences = [text for text in texts if not text or _has_words(text)]
     return sentences if any(sentences) else [tuple(_pieces(node, scope))]
 
@@ -270,7 +285,9 @@ def _texts_elsewhere(node: ast.expr, scope: _Scope, depth: int) -> list[tuple[Pa
     if depth == _DEEPEST:
         return []
     if isinstance(node, ast.Name):
-        texts = [_texts(value, scope, depth + 1) for value in scope.assigned(node.id) if _may_be_text(value, scope)]
+        texts = [
+            _texts(value, scope, depth + 1) for value in scope.assigned(node.id) if _may_be_text(value, scope)
+        ]
         return list(itertools.chain.from_iterable(texts))[:_MOST]
     if isinstance(node, ast.Call) and (function := scope.functions.get(_called(node))) is not None:
         inside = replace(scope, inner=function)
@@ -305,8 +322,12 @@ def _pieces(node: ast.expr, scope: _Scope) -> Iterator[Part]:
         yield str(node.value)
     elif isinstance(node, ast.JoinedStr):
         yield from _texts(node, scope, _DEEPEST)[0]
-    elif isinstance(node, ast.Call) and _called(node) == "argument" and isinstance(node.args[0], ast.Constant):
-        is_false = len(node.args) > 1 and isinstance(node.args[1], ast.Constant) and node.args[1].value is False
+    elif (
+        isinstance(node, ast.Call) and _called(node) == "argument" and isinstance(node.args[0], ast.Constant)
+    ):
+        is_false = (
+            len(node.args) > 1 and isinstance(node.args[1], ast.Constant) and node.args[1].value is False
+        )
         yield Value(f"{'no_' * is_false}{node.args[0].value}", is_argument=True)
         if len(node.args) > 1 and not _is_truth(node.args[1]):
             yield from (" ", *_pieces(node.args[1], scope))

@@ -157,7 +157,9 @@ def test_contributing_names_files_that_exist() -> None:
 def test_the_code_of_the_models_page_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     scope: dict[str, Any] = {}
-    sites, words, context, vectors = blocks((ROOT / "docs/reference/models.md").read_text(encoding="utf-8"), "python")
+    sites, words, context, vectors = blocks(
+        (ROOT / "docs/reference/models.md").read_text(encoding="utf-8"), "python"
+    )
     code = words + context
     shown = re.sub(r"^((?:states|dataset)\S+)  # (\[.*\])$", r"assert \1 == \2", code, flags=re.MULTILINE)
     assert shown.count("assert") == 4, "the comments with results are checked"

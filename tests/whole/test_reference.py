@@ -69,7 +69,9 @@ def here(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return folder
 
 
-@pytest.mark.parametrize("page", [*API, REFERENCE / "layers.md", ROOT / "docs" / "index.md"], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [*API, REFERENCE / "layers.md", ROOT / "docs" / "index.md"], ids=lambda page: page.stem
+)
 def test_the_examples_of_a_page_run(page: Path, here: Path) -> None:
     codes = blocks(page, "python")
     assert codes, "a page has an example"
@@ -82,7 +84,10 @@ def test_the_examples_of_a_page_run(page: Path, here: Path) -> None:
 
 
 def test_a_line_with_its_value_is_checked() -> None:
-    assert checked("x = 1\nx  # 1\nx  # a word\n    x  # 2") == "x = 1\nassert (x) == (1), (x)\nx  # a word\n    x  # 2"
+    assert (
+        checked("x = 1\nx  # 1\nx  # a word\n    x  # 2")
+        == "x = 1\nassert (x) == (1), (x)\nx  # a word\n    x  # 2"
+    )
 
 
 def test_each_public_name_has_a_page() -> None:
@@ -201,7 +206,9 @@ def test_the_page_names_every_entry_of_json(
     for linked in re.findall(r"\]\(((?:\.\./explanation/)?\w+\.md)", section):
         section += text_of(REFERENCE / linked)
     missing = sorted({name for name in keys(value) if f"`{name}`" not in section} - USERS)
-    assert not missing, f"{command} --json has entries that docs/reference/json.md doesn't describe: {missing}"
+    assert not missing, (
+        f"{command} --json has entries that docs/reference/json.md doesn't describe: {missing}"
+    )
 
 
 # Names that are the user's or those of a machine: of layers, labels, ways and libraries.
@@ -219,10 +226,9 @@ def test_every_json_command_is_tested() -> None:
 
 
 def test_the_glossary_is_in_order() -> None:
-    terms = re.findall(r"^(\w[^\n]*)\n: ", text_of(REFERENCE / "glossary.md"), re.MULTILINE)
+    terms = re.findall(r"^(\w[^\n]*)\n  \w", text_of(REFERENCE / "glossary.md"), re.MULTILINE)
     assert len(terms) > 30
     assert [term.lower() for term in terms] == sorted({term.lower() for term in terms})
-
 
 
 def test_errors_are_of_kinds_with_pages() -> None:
@@ -237,7 +243,9 @@ def test_errors_are_of_kinds_with_pages() -> None:
 def test_each_error_of_the_code_is_listed() -> None:
     """Found by the words of the code alone: lines in which an error of layerwise begins, or is returned."""
     listed = {(message.file, message.line) for message in messages(quotes=True)}
-    names = "|".join(sorted({name for name in lw.__all__ if name.endswith("Error")} | {"FieldError", "BadRecordError"}))
+    names = "|".join(
+        sorted({name for name in lw.__all__ if name.endswith("Error")} | {"FieldError", "BadRecordError"})
+    )
     begins = re.compile(rf"(?:raise|return) (?:\w+\.)*(?:{names})\(")
     root = Path(lw.__file__).parent
     unlisted, count = [], 0
@@ -254,7 +262,9 @@ def test_each_error_of_the_code_is_listed() -> None:
 def test_each_error_says_what_to_do() -> None:
     """Unless it ends with the message of another error, which does."""
     without = [message for message in messages() if not message.halves()[1] and not message.quotes_cause]
-    assert not without, "\n".join(f"{message.file}:{message.line}: {in_markdown(message.parts)}" for message in without)
+    assert not without, "\n".join(
+        f"{message.file}:{message.line}: {in_markdown(message.parts)}" for message in without
+    )
 
 
 def pattern(message: ErrorMessage) -> str:
@@ -283,7 +293,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("kind", "command"), [(kind, line) for kind, lines in REFUSED.items() for line in lines])
+@pytest.mark.parametrize(
+    ("kind", "command"), [(kind, line) for kind, lines in REFUSED.items() for line in lines]
+)
 def test_what_a_command_says_is_listed(
     kind: str, command: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -35,7 +35,9 @@ SHOWN = (
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the site, built as `make docs` builds it."""
-    recipe = re.search(r"^SITE = \$\(BIN\)/python (.*) docs build/site$", (ROOT / "Makefile").read_text(), re.M)
+    recipe = re.search(
+        r"^SITE = \$\(BIN\)/python (.*) docs build/site$", (ROOT / "Makefile").read_text(), re.M
+    )
     assert recipe
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, *recipe[1].replace("-j auto", "").split(), "docs", str(folder)]
@@ -196,7 +198,9 @@ def test_text_has_contrast(site: Path, started: Any, theme: str) -> None:
         assert len(pairs) > 3
         for colour, behind, large, text in pairs:
             ratio = contrast(*([channel / 255 for channel in c] for c in (colour, behind)))
-            assert ratio >= (3 if large else 4.5), f"{name}, {theme}: {ratio:.2f} of {colour} on {behind}: {text}"
+            assert ratio >= (3 if large else 4.5), (
+                f"{name}, {theme}: {ratio:.2f} of {colour} on {behind}: {text}"
+            )
             backgrounds.add(tuple(behind))
     whole = sum(max(backgrounds, key=lambda rgb: sum(rgb)))
     assert (whole > 700) == (theme == "light"), f"the backgrounds of the {theme} theme are {backgrounds}"

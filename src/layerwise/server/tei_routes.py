@@ -35,7 +35,9 @@ _EMBED = (*_CUTTING, "normalize", "dimensions")
 _PREDICT = ("inputs", "truncate", "truncation_direction", "raw_scores")
 _TOKENIZE = ("inputs", "add_special_tokens", "prompt_name")
 _PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
-_SINGLE = "inputs has another form; give a string, a pair of strings, or a list of lists of one or two strings"
+_SINGLE = (
+    "inputs has another form; give a string, a pair of strings, or a list of lists of one or two strings"
+)
 
 
 def plan_embed(service: Service, call: HttpRequest) -> Planned:
