@@ -78,8 +78,8 @@ def train(
             without a lower held-out loss after which it stops (10 by default).
         draws: for `learned` mixes, the number of refits on resampled groups, for intervals of the weights.
         private: ε: train with central differential privacy (`docs/explanation/privacy.md`): a linear classifier on a
-            fixed mix, which says little about whether one text, or the texts of one value of `groups`, were replaced. No row is held out or
-            scored.
+            fixed mix, which says little about whether one text, or the texts of one value of `groups`, were
+            replaced. No row is held out or scored.
         delta: with `private`, δ, the probability that the bound of ε fails; far below 1 / texts.
         public: with `private`, a dataset of public texts, whose means and deviations standardise the private rows, and whose
             labels name the classes.
