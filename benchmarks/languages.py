@@ -27,7 +27,7 @@ LANGUAGES = ("deu", "fra", "cmn", "jpn")
 PROMPT = "query: "
 TITLES = {
     "retrieval": "Retrieval of translations, foreign to English: Tatoeba, 1,000 pairs for each language",
-    "alignment": "Word alignment ([sentences and methods](alignment.md))",
+    "alignment": "Word alignment ([sentences and methods](reference/alignment.md))",
     "transfer": "Transfer between SST-2 (en) and Chinese hotel reviews (zh), 2,000 rows to train on and as many to test",
     "tasks": "Chinese hotel reviews and Chinese names (UNER), beside minilm, which reads most Chinese as unknown tokens",
 }

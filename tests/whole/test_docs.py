@@ -1,4 +1,4 @@
-"""Run the commands and code of README and of the pages of docs, and the reader in docs/format.md."""
+"""Run the commands and code of README and of the pages of docs, and the reader in docs/reference/format.md."""
 
 import json
 import re
@@ -120,7 +120,7 @@ def test_the_readme_is_short() -> None:
 
 def test_the_example_of_sources_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    [code] = blocks((ROOT / "docs" / "sources.md").read_text(encoding="utf-8"), "python")
+    [code] = blocks((ROOT / "docs" / "reference" / "sources.md").read_text(encoding="utf-8"), "python")
     checked = re.sub(r"^(\S.*?) {2,}# (\[.*\])$", r"assert (\1) == \2", code, flags=re.MULTILINE)
     assert checked.count("assert") == 2
     exec(compile(checked, "sources.md", "exec"), {})
@@ -147,7 +147,7 @@ def test_the_readme_names_every_document_and_family() -> None:
 def test_the_reader_in_the_format_document_reads(
     dtype: str, encoder_of: Callable[[str], Any], tmp_path: Path
 ) -> None:
-    (code,) = blocks((ROOT / "docs/format.md").read_text(encoding="utf-8"), "python")
+    (code,) = blocks((ROOT / "docs/reference/format.md").read_text(encoding="utf-8"), "python")
     reader: dict[str, Any] = {}
     exec(compile(code, "format.md", "exec"), reader)
     source = tmp_path / "texts.txt"
@@ -158,7 +158,7 @@ def test_the_reader_in_the_format_document_reads(
 
 
 def test_the_format_document_names_every_entry(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
-    text = (ROOT / "docs/format.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/format.md").read_text(encoding="utf-8")
     source = tmp_path / "texts.conll"
     source.write_text("a\tX\n\u200d\tY\n")
     for level in ("token", "word", "text"):
@@ -177,12 +177,12 @@ def test_the_format_document_names_every_entry(encoder_of: Callable[[str], Any],
         }
         names |= {*dataset.index.column_names, *dataset.texts.column_names} - {"tag"}
         for name in names:
-            assert f"`{name}`" in text, f"docs/format.md doesn't say what {name} is"
+            assert f"`{name}`" in text, f"docs/reference/format.md doesn't say what {name} is"
     assert f"version {dataset.manifest.version}" in text
 
 
 def test_the_analysis_document_names_every_measure(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
-    text = (ROOT / "docs/analysis.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/analysis.md").read_text(encoding="utf-8")
     lines = [{"words": ["Every", "layer", str(n)], "tag": ["a", "b", "a"]} for n in range(9)]
     (tmp_path / "words.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     dataset = lw.extract(
@@ -194,7 +194,7 @@ def test_the_analysis_document_names_every_measure(encoder_of: Callable[[str], A
         *result["measures"],
         *(key for measure in result["measures"].values() for key in measure),
     }:
-        assert f"`{name}`" in text, f"docs/analysis.md doesn't say what {name} is"
+        assert f"`{name}`" in text, f"docs/reference/analysis.md doesn't say what {name} is"
 
 
 def test_contributing_names_files_that_exist() -> None:
@@ -212,7 +212,9 @@ def test_contributing_names_files_that_exist() -> None:
 def test_the_code_of_the_models_page_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     scope: dict[str, Any] = {}
-    sites, words, context, vectors = blocks((ROOT / "docs/models.md").read_text(encoding="utf-8"), "python")
+    sites, words, context, vectors = blocks(
+        (ROOT / "docs/reference/models.md").read_text(encoding="utf-8"), "python"
+    )
     code = words + context
     shown = re.sub(r"^((?:states|dataset)\S+)  # (\[.*\])$", r"assert \1 == \2", code, flags=re.MULTILINE)
     assert shown.count("assert") == 4, "the comments with results are checked"
@@ -224,7 +226,7 @@ def test_the_code_of_the_models_page_works(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_code_of_the_alignment_page_works() -> None:
-    (code,) = blocks((ROOT / "docs/alignment.md").read_text(encoding="utf-8"), "python")
+    (code,) = blocks((ROOT / "docs/reference/alignment.md").read_text(encoding="utf-8"), "python")
     checked = re.sub(r"^(alignment\S+)  +# (\[.*\])$", r"assert \1 == \2", code, flags=re.MULTILINE)
     assert checked.count("assert") == 1, "the comment with a result is checked"
     scope: dict[str, Any] = {}
@@ -235,7 +237,7 @@ def test_the_code_of_the_alignment_page_works() -> None:
 def test_the_commands_and_the_code_of_the_export_page_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = (ROOT / "docs/export.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/export.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     (commands,) = blocks(text, "sh")
@@ -252,16 +254,16 @@ def test_the_commands_and_the_code_of_the_export_page_work(
     assert 0 <= scope["rows"].min() <= scope["rows"].max() < rows
     facts = json.loads(Path("reviews-pca/export.json").read_text())
     for name in (*facts, *facts["recall"]):
-        assert f"`{name}`" in text, f"docs/export.md doesn't say what {name} is"
+        assert f"`{name}`" in text, f"docs/reference/export.md doesn't say what {name} is"
     files = {path.name for folder in ("bits", "pca", "index") for path in Path(f"reviews-{folder}").iterdir()}
     for name in files:
-        assert f"`{name}`" in text, f"docs/export.md doesn't say what {name} is"
+        assert f"`{name}`" in text, f"docs/reference/export.md doesn't say what {name} is"
 
 
 def test_the_code_and_the_commands_of_the_cut_page_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = (ROOT / "docs/cut.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/cut.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     (code,) = blocks(text, "python")
     checked = re.sub(r"^(cut\S+ \S+)  # (\(.*\))$", r"assert (\1) == \2", code, flags=re.MULTILINE)
@@ -277,7 +279,7 @@ def test_the_code_and_the_commands_of_the_cut_page_work(
 
 
 def test_the_code_of_the_serve_page_works(minilm: Any) -> None:
-    text = (ROOT / "docs/serve.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/serve.md").read_text(encoding="utf-8")
     with serving([minilm]) as served:
         for code in blocks(text, "python"):
             assert "localhost:8000" in code
@@ -285,13 +287,13 @@ def test_the_code_of_the_serve_page_works(minilm: Any) -> None:
 
 
 def test_the_serve_page_names_every_route_and_metric(minilm: Any) -> None:
-    text = (ROOT / "docs/serve.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/serve.md").read_text(encoding="utf-8")
     with serving([minilm]) as served:
         served.post("/embed", inputs="a")
         served.post("/embed", inputs=1)
         metrics = served.client.get("/metrics").text
     for name in re.findall(r"^# HELP (\S+)", metrics, re.MULTILINE):
-        assert name in text, f"docs/serve.md doesn't name {name}"
+        assert name in text, f"docs/reference/serve.md doesn't name {name}"
     for route in (
         "/v1/embeddings",
         "/v1/models",

@@ -34,7 +34,7 @@ def gallery(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 def test_the_index_shows_every_page(gallery: ModuleType) -> None:
     assert list(gallery.PAGES) == NAMES
-    assert re.findall(r'<a href="(\w+)\.html">', INDEX) == NAMES
+    assert re.findall(r"^\[Open the page\]\((\w+)\.html\)", INDEX, re.MULTILINE) == NAMES
     assert re.findall(r"^!\[.+\]\((\w+)\.png\)$", INDEX, re.MULTILINE) == NAMES
     assert re.findall(r"^\| (\w+) \|", INDEX, re.MULTILINE) == ["page", *NAMES]
     assert re.search(r"^Made \d{4}-\d\d-\d\d, .*by `make gallery`\.$", INDEX, re.MULTILINE)

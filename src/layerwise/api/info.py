@@ -54,7 +54,9 @@ def info(
         return dataset_facts(place(name))
     folder = local_path(name)
     if not str(name):
-        raise RequestError("info needs a name: the folder of a dataset, a head or a model, or a model's name")
+        raise RequestError(
+            "info needs a name; give the folder of a dataset, a head or a model, or a model's name"
+        )
     if folder.is_dir() and not any(path.is_file() for file in _MODEL_FILES for path in folder.glob(file)):
         if revision is not None:
             raise RequestError(

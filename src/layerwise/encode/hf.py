@@ -440,7 +440,9 @@ def _from_tensorflow(
     try:
         tensors, left_out = read_weights(files, config.model_type, config.num_hidden_layers, shapes)
     except (OSError, ValueError) as error:
-        raise ModelError(f"model {checkpoint.name!r} can't be loaded: {reason(error)}") from None
+        raise ModelError(
+            f"model {checkpoint.name!r} can't be loaded: {reason(error)}; fetch its files again"
+        ) from None
     model, info = type(meta_model).from_pretrained(
         None,
         config=config,
@@ -466,7 +468,7 @@ def _check_before_loading(
     if further:
         raise ModelError(
             f"model {checkpoint.name!r} ({config.model_type}) has weights in further files ({', '.join(further)}), which "
-            "isn't supported"
+            "isn't supported; use another model"
         )
     itemsize = dtype.itemsize if isinstance(dtype, torch.dtype) else None
     check_sizes_of_weights(checkpoint, _parameter_count(model_class, config, trust_remote_code), itemsize)
