@@ -30,7 +30,7 @@ GALLERY = ROOT / "docs" / "gallery"
 EXAMPLES = ROOT / "examples"
 E5 = "multilingual-e5-small"
 PACKAGES = ("asyncio", "ctypes", "datetime", "email", "random", "tkinter", "unittest", "zipfile")
-PER_PACKAGE, PAIRS, TRANSLATIONS = 40, 300, 200
+PER_PACKAGE, PAIRS, TRANSLATIONS = 40, 200, 120
 MOST_BYTES = 900_000
 # Sentences of ours and their translations, for the links of words.
 GERMAN = (
@@ -103,19 +103,26 @@ def similarity() -> Report:
     with (SHARED / "stsb_en" / "stsb-en-dev.csv").open(encoding="utf-8", newline="") as file:
         rows = random.Random(0).sample(list(csv.reader(file)), PAIRS)
     pairs = [{"a": a, "b": b, "similarity": float(score)} for a, b, score in rows]
-    dataset = lw.extract(pairs, "pairs.lw", text=["a", "b"], no_text=True)
+    dataset = lw.extract(pairs, "pairs.lw", text=["a", "b"], no_text=True, keep=["similarity"])
     probe = lw.probe(
         dataset, task="regress", label="similarity", metric="spearman", mix=["concat(-4:)"], quick=True
     )
-    analysis = lw.analyze(dataset, pairs="part", measure=[*GEOMETRY[:3], *SIMILARITY, "retrieval"])
+    analysis = lw.analyze(dataset, pairs="part", measure=[*GEOMETRY[:3], *SIMILARITY, "retrieval_cosine"])
     return {"dataset": dataset, "probe": probe, "analysis": analysis}
 
 
 def languages() -> Report:
     """Return a page of translations in three languages, without their texts; links of words are of our own sentences."""
     encoder = lw.load_encoder(E5)
-    dataset = lw.extract(list(translations()), "translations.lw", model=encoder, no_text=True, prompt="")
-    wanted = ["retrieval", "language_probe", "anisotropy", "linear_cka"]
+    dataset = lw.extract(
+        list(translations()),
+        "translations.lw",
+        model=encoder,
+        prompt="",
+        no_text=True,
+        keep=["pair", "language"],
+    )
+    wanted = ["retrieval_cosine", "retrieval_centred", "language_probe", "anisotropy", "linear_cka"]
     analysis = lw.analyze(dataset, label="language", pairs="pair", sides="language", measure=wanted)
     links = lw.align([a for a, _ in GERMAN], [b for _, b in GERMAN], model=encoder)
     return {"dataset": dataset, "analysis": analysis, "links": links}
