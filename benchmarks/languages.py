@@ -1,26 +1,30 @@
 """`make results`: one multilingual model across languages: retrieval, word alignment, transfer, names and reviews.
 
-Rewrites its parts of docs/results.md. With names of parts as arguments (retrieval, alignment, transfer, tasks), only
-those. The model is multilingual-e5-small, made from a 4-bit copy by ../shared/tools/e5_small.py, unless --model names a
-folder; the texts are those of ../shared/data. Without ../shared nothing is done.
+Rewrites its parts of docs/results.md, after every model run with what is measured so far. With names of parts as arguments
+(retrieval, alignment, transfer, names, reviews), only those. The model is multilingual-e5-small, made from a 4-bit copy by
+../shared/tools/e5_small.py, unless --model names a folder; the texts are those of ../shared/data. Without ../shared nothing
+is done.
 """
 
 import argparse
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from common import SHARED, put
-from tasks import TASKS, records
+from tasks import FIGURES, TASKS, Record, Task, records
 
 import layerwise as lw
 from layerwise.encode.encoder import Encoder
+from layerwise.probing.results import ProbeResult
 from layerwise.wording import fixed
 
 LANGUAGES = ("deu", "fra", "cmn", "jpn")
@@ -28,17 +32,26 @@ PROMPT = "query: "
 TITLES = {
     "retrieval": "Retrieval of translations, foreign to English: Tatoeba, 1,000 pairs for each language",
     "alignment": "Word alignment ([sentences and methods](reference/alignment.md))",
-    "transfer": "Transfer between SST-2 (en) and Chinese hotel reviews (zh), 2,000 rows to train on and as many to test",
-    "tasks": "Chinese hotel reviews and Chinese names (UNER), beside minilm, which reads most Chinese as unknown tokens",
+    "transfer": "Transfer between SST-2 (en) and Chinese hotel reviews (zh), 2,000 rows to train on, 1,821 (en) and 2,000 (zh) "
+    "to test",
+    "names": "Chinese names (UNER, 800 sentences to train on), beside minilm, which reads most Chinese as unknown tokens",
+    "reviews": "2,000 Chinese hotel reviews, beside minilm, which reads most Chinese as unknown tokens",
 }
 PARTS = tuple(TITLES)
 TRANSFER_ROWS = 2000  # of each part of each language
+NAMES, REVIEWS = "uner_chinese", "hotel"
+TASK_TEXTS = {NAMES: 800, REVIEWS: 2000}  # to train on
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def spread(rows: Sequence[Record], count: int) -> list[Record]:
+    """Return rows at even distances, from the first to the last part: a corpus may be sorted by its labels."""
+    return [rows[number * len(rows) // count] for number in range(count)]
 
 
 def parallel() -> Iterator[dict[str, Any]]:
@@ -50,15 +63,16 @@ def parallel() -> Iterator[dict[str, Any]]:
                 yield {"text": text, "pair": f"{language}{number}", "language": side}
 
 
-def retrieval(encoder: Encoder, folder: Path) -> str:
-    """Return a table of each variant, foreign to English, without and with the prompt, and the advice."""
+def retrieval(encoder: Encoder, folder: Path) -> Iterator[str]:
+    """Yield a table of each variant, foreign to English, without and with the prompt, and the advice."""
     tables = []
     for prompt in ("", PROMPT):
         dataset = lw.extract(
             list(parallel()), folder / f"tatoeba{len(prompt)}", model=encoder, pool="mean", prompt=prompt
         )
         chosen = ["retrieval", "language_probe"] if not prompt else ["cosine", "centred"]
-        analysis = lw.analyze(dataset, pairs="pair", sides="language", measure=chosen)
+        out = folder / f"analysis{len(prompt)}"
+        analysis = lw.analyze(dataset, pairs="pair", sides="language", measure=chosen, out=out)
         rows = [
             (name.replace(">", " → "), *map(fixed, measure.values.tolist()))
             for name, measure in analysis.each_direction().items()
@@ -68,11 +82,13 @@ def retrieval(encoder: Encoder, folder: Path) -> str:
         tables.append(f"{title}\n\n{markdown(('accuracy', *analysis.layers), rows)}")
         if analysis.retrieval is not None and not prompt:
             tables.append(str(analysis.retrieval.text))
-    return "\n\n".join(tables)
+            shutil.copy(out / "retrieval_cosine.svg", FIGURES / "tatoeba.svg")
+            tables.append("![Retrieval by cosine in each direction and layer](figures/tatoeba.svg)")
+        yield "\n\n".join(tables)
 
 
-def alignment(encoder: Encoder, folder: Path) -> str:
-    """Return a table of AER, by method and layer, raw and centred, and the advice."""
+def alignment(encoder: Encoder, folder: Path) -> Iterator[str]:
+    """Yield a table of AER, by method and layer, raw and centred, and the advice."""
     rows, advice = [], []
     data = SHARED / "word_alignment"
     for name in ("enfr", "zhen"):
@@ -87,7 +103,7 @@ def alignment(encoder: Encoder, folder: Path) -> str:
             advice.append(
                 f"{name}{', centred' if centre else ''}: {result.advice.text if result.advice else '–'}"
             )
-    return "\n\n".join([markdown(("AER, percent", *result.layers), rows), *advice])
+            yield "\n\n".join([markdown(("AER, percent", *result.layers), rows), *advice])
 
 
 def reviews() -> Iterator[dict[str, Any]]:
@@ -101,15 +117,14 @@ def reviews() -> Iterator[dict[str, Any]]:
         encoding="utf-8", newline=""
     ) as source:
         rows = list(csv.DictReader(source))
-    # The file is sorted by label: every third row, in turn for training and testing.
-    for number, row in enumerate(rows[:: max(1, len(rows) // (2 * TRANSFER_ROWS))][: 2 * TRANSFER_ROWS]):
+    for number, row in enumerate(spread(rows, 2 * TRANSFER_ROWS)):  # in turn for training and testing
         label = {"1": "positive", "0": "negative"}[row["label"]]
         part = "test" if number % 2 else "train"
         yield {"text": row["review"], "label": label, "language": "zh", "part": part}
 
 
-def transfer(encoder: Encoder, folder: Path) -> str:
-    """Return a table of accuracy by layer and mix: trained on one language, tested on both, raw and centred."""
+def transfer(encoder: Encoder, folder: Path) -> Iterator[str]:
+    """Yield a table of accuracy by layer and mix: trained on one language, tested on both, raw and centred."""
     ways = [("en", "zh"), ("zh", "zh"), ("zh", "en"), ("en", "en")]
     rows = [
         row
@@ -135,37 +150,49 @@ def transfer(encoder: Encoder, folder: Path) -> str:
                 for c in result.candidates
             }
             sentences.append(f"{name}: {result.transfer.text if result.transfer else '–'}")
-    mixes = list(next(iter(table.values())))
-    lines = [(mix, *(column[mix] for column in table.values())) for mix in mixes]
-    return "\n\n".join([markdown(("mix", *table), lines), *sentences])
+            mixes = list(next(iter(table.values())))
+            lines = [(mix, *(column[mix] for column in table.values())) for mix in mixes]
+            yield "\n\n".join([markdown(("mix", *table), lines), *sentences])
 
 
-def tasks(encoder: Encoder, folder: Path) -> str:
-    """Return the scores of single layers for hotel reviews and Chinese names, of this model and of minilm."""
-    rows, layers = [], ["emb", *map(str, range(1, encoder.blocks + 1))]
-    for task in TASKS:
-        if task.name not in ("hotel", "uner_chinese"):
-            continue
-        source = folder / f"{task.name}.jsonl"
-        with source.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records(task))
-        for name, model in (("e5-small", encoder), ("minilm", lw.load_encoder("minilm"))):
-            making = {"level": "text", "prompt": "", **task.making}
-            dataset = lw.extract(source, folder / f"{task.name}-{name}", model=model, **making)
-            split = "split" if "train" in task.files else None
-            result = lw.probe(
-                dataset,
-                task=task.task,
-                label=task.label,
-                split=split,
-                mix=["concat(-4:)"],
-                quick=True,
-                no_codelength=True,
-            )
-            scores = {candidate.mix: fixed(candidate.score) for candidate in result.candidates}
-            cells = [scores.get(layer, "–") for layer in [*layers, "concat(-4:)"]]
-            rows.append((f"{task.name}, {result.metric}, {name}", *cells))
-    return markdown(("task", *layers, "concat(-4:)"), rows)
+def single_task(name: str, encoder: Encoder, folder: Path) -> Iterator[str]:
+    """Yield the scores of single layers for a task of `tasks.TASKS`, of this model, and then of minilm too."""
+    (task,) = (task for task in TASKS if task.name == name)
+    layers = ["emb", *map(str, range(1, encoder.blocks + 1))]
+    rows: list[tuple[str, ...]] = []
+    advice: list[str] = []
+    source = folder / f"{name}.jsonl"
+    with source.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in some_records(task))
+    for title, model in (("e5-small", encoder), ("minilm", lw.load_encoder("minilm"))):
+        result = single_layers(task, source, model, folder / f"{name}-{title}")
+        scores = {candidate.mix: fixed(candidate.score) for candidate in result.candidates}
+        rows.append((f"{title}, {result.metric}", *(scores.get(layer, "–") for layer in layers)))
+        advice.append(f"{title}, {result.rows:,} rows: {result.advice.text}")
+        if model is encoder:
+            shutil.copy(folder / f"{name}-{title}.probe" / "probe.svg", FIGURES / f"{name}_e5.svg")
+            advice.append(f"![Scores of {name} along the layers of e5-small](figures/{name}_e5.svg)")
+        yield "\n\n".join([markdown(("model", *layers), rows), *advice])
+
+
+def some_records(task: Task) -> Iterator[Record]:
+    """Yield the rows of a task: some of those that train, and all others."""
+    rows = list(records(task))
+    training = [row for row in rows if row["split"] in ("", "train")]
+    yield from spread(training, TASK_TEXTS[task.name])
+    yield from (row for row in rows if row["split"] not in ("", "train"))
+
+
+def single_layers(task: Task, source: Path, model: Encoder, folder: Path) -> ProbeResult:
+    """Return the probe of all layers of a model without mixes; its files are in the folder with `.probe` after its name."""
+    making: dict[str, Any] = {"level": "text", "prompt": "", **task.making}
+    if task.task == "tag":  # without words there is no control task, which would take most of the time
+        making |= {"no_text": True, "keep": [task.label, "split"]}
+    dataset = lw.extract(source, folder, model=model, **making)
+    return lw.probe(
+        dataset, task=task.task, label=task.label, split="split" if "train" in task.files else None, mix=[],
+        quick=True, no_codelength=True, out=folder.with_name(f"{folder.name}.probe"),
+    )  # fmt: skip
 
 
 def main(names: list[str], model: str | None) -> int:
@@ -177,7 +204,13 @@ def main(names: list[str], model: str | None) -> int:
     if not SHARED.exists():
         print(f"left out: {SHARED} isn't there", file=sys.stderr)
         return 0
-    makers = {"retrieval": retrieval, "alignment": alignment, "transfer": transfer, "tasks": tasks}
+    makers = {
+        "retrieval": retrieval,
+        "alignment": alignment,
+        "transfer": transfer,
+        "names": partial(single_task, NAMES),
+        "reviews": partial(single_task, REVIEWS),
+    }
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if model is None:
@@ -188,15 +221,10 @@ def main(names: list[str], model: str | None) -> int:
         shown = {name: str(versions[name]) for name in ("layerwise", "torch", "transformers")}
         for name in names or PARTS:
             start = time.perf_counter()
-            text = makers[name](encoder, folder)
-            put(
-                f"languages-{name}",
-                f"**{TITLES[name]}**\n\n{text}",
-                shown,
-                0,
-                f"python benchmarks/languages.py {name}",
-            )
-            print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+            for text in makers[name](encoder, folder):
+                whole = f"**{TITLES[name]}**\n\n{text}"
+                put(f"languages-{name}", whole, shown, 0, f"python benchmarks/languages.py {name}")
+                print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
     return 0
 
 

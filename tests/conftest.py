@@ -26,6 +26,8 @@ from warm import Python, warm_python
 torch.set_num_threads(1)
 pytest_plugins = ["serving_fixtures"]
 SHARED = Path(__file__).parents[2] / "shared"
+# The folder of multilingual-e5-small, made by shared/tools/e5_small.py.
+E5 = Path(os.environ.get("LAYERWISE_TEST_E5", "nowhere"))
 CORPUS = [
     "Every layer of every encoder, as data.",
     "The first layers know where a word stands; the last know more than it says.",

@@ -64,7 +64,7 @@ def as_flags(flags: bool = True) -> Iterator[None]:
 
 @contextmanager
 def offering(names: Iterable[str]) -> Iterator[None]:
-    """Say until the end of the block, for all threads of this process, which arguments the running command has."""
+    """Say until the end of the block, for all threads, which arguments the running command, or a request to it, has."""
     global _offered
     before = _offered
     _offered = frozenset(names)
@@ -76,7 +76,7 @@ def offering(names: Iterable[str]) -> Iterator[None]:
 
 def is_offered(name: str) -> bool:
     """Return whether the user can give this argument, so that a message may name it; True where no command runs."""
-    return not _flags or _offered is None or name in _offered
+    return _offered is None or name in _offered
 
 
 def are_flags() -> bool:

@@ -1,7 +1,6 @@
 """align from end to end: tiny models against plain transformers, the command, and a real model's published targets."""
 
 import json
-import os
 import subprocess
 import sys
 import tracemalloc
@@ -14,14 +13,11 @@ import pytest
 import torch
 
 import layerwise as lw
-from conftest import SHARED
+from conftest import E5, SHARED
 from layerwise.cli.main import main
 
 GERMAN = ["a text of every layer .", "the first , the last", "encoder", "Don't stop it !"]
 ENGLISH = ["every layer , a text .", "the last and the first", "a word of an encoder", "stop ."]
-E5 = Path(
-    os.environ.get("LAYERWISE_TEST_E5", "nowhere")
-)  # the folder of the model that ../shared/tools makes
 
 
 def plain(model: Any, tokenizer: Any, words: list[str]) -> tuple[list[np.ndarray[Any, Any]], list[int]]:
@@ -56,6 +52,32 @@ def test_links_are_those_of_plain_transformers(
                 if cosines[:, j].argmax() == i
             }
             assert set(pair.links["argmax"][layer]) == expected, (family, layer, a)
+
+
+def test_sites_are_aligned_as_layers_are(encoder_of: Callable[[str], Any]) -> None:
+    encoder = encoder_of("bert")
+    result = lw.align(GERMAN, ENGLISH, model=encoder, layers="attention.2,2")
+    whole = lw.align(GERMAN, ENGLISH, model=encoder)
+    assert result.layers == ("attention.2", "2")
+    states = [
+        encoder.encode([text.split() for text in side], layers="attention.2", level="token", prompt="")
+        for side in (GERMAN, ENGLISH)
+    ]
+    for doc, pair in enumerate(result.pairs):
+        assert pair.links["argmax"]["2"] == whole.pairs[doc].links["argmax"]["2"]
+        rows = [of.where(doc=doc) for of in states]
+        kept = [at[~of.index["special"].to_numpy()[at]] for of, at in zip(states, rows, strict=True)]
+        x, y = (of.layer("attention.2", rows=at) for of, at in zip(states, kept, strict=True))
+        cosines = (x @ y.T) / np.linalg.norm(x, axis=1)[:, None] / np.linalg.norm(y, axis=1)
+        words_a, words_b = (
+            of.index["word"].take(at).to_pylist() for of, at in zip(states, kept, strict=True)
+        )
+        expected = {
+            (words_a[i], words_b[j])
+            for i, j in enumerate(cosines.argmax(axis=1).tolist())
+            if cosines[:, j].argmax() == i
+        }
+        assert set(pair.links["argmax"]["attention.2"]) == expected
 
 
 def test_raw_text_has_the_words_of_our_splitter(encoder_of: Callable[[str], Any]) -> None:
@@ -121,6 +143,9 @@ def test_pharaoh_is_a_line_per_pair(tmp_path: Path, model: str) -> None:
         ),
         (["--gold", "GOLD", "--gold-base", "2"], "--gold-base 2 doesn't exist; give 0 or 1"),
         (["--layers", "7"], "layer 7 doesn't exist"),
+        (["--to", "moses"], "--to 'moses' doesn't exist; choose one of jsonl, pharaoh"),
+        (["--gold-base", "1"], "--gold-base 1 only applies to gold links; give --gold with it"),
+        (["--gold", "EMPTY"], "--gold has no link in 4 lines; give gold links, or leave it out"),
     ],
 )
 def test_bad_requests_leave_nothing_behind(
@@ -129,13 +154,37 @@ def test_bad_requests_leave_nothing_behind(
     a, b, out = tmp_path / "a", tmp_path / "b", tmp_path / "links"
     a.write_text("\n".join(GERMAN))
     b.write_text("\n".join(ENGLISH))
-    (tmp_path / "GOLD").write_text("0-9\n\n\n\n")
-    options = [str(tmp_path / "GOLD") if option == "GOLD" else option for option in options]
+    for name, lines in (("GOLD", "0-9\n\n\n\n"), ("EMPTY", "\n\n\n\n")):
+        (tmp_path / name).write_text(lines)
+    options = [str(tmp_path / option) if option in ("GOLD", "EMPTY") else option for option in options]
     assert main(["align", str(a), str(b), "--model", model, "--out", str(out), "--quiet", *options]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["GOLD", "a", "b"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["EMPTY", "GOLD", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        (
+            ["-", "-"],
+            "layerwise: - is stdin, which can be read once, and is given twice; name a file for one of",
+        ),
+        (["-", "b", "--gold", "-"], "layerwise: - is stdin, which can be read once, and is given twice"),
+        (["folder", "b"], "folder is a folder; name a file"),
+        (["*r", "b"], "*r' matches no file, only folders; name a file"),
+    ],
+)
+def test_sources_that_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sources: list[str], message: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    paths = [source if source.startswith("-") else str(tmp_path / source) for source in sources]
+    assert main(["align", *paths, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert "--format" not in error
 
 
 def test_an_existing_file_is_kept(tmp_path: Path, encoder_of: Callable[[str], Any]) -> None:

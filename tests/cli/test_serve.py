@@ -127,6 +127,9 @@ def test_the_command_serves_models_and_heads(
         # Errors name fields, not flags.
         error = httpx.post(f"{address}layers", json={"inputs": "a", "pool": "x"}, headers=headers).json()
         assert error["error"]["message"].startswith("pool 'x'")
+        body = {"inputs": "a", "prompt_name": "query"}
+        error = httpx.post(f"{address}layers", json=body, headers=headers).json()
+        assert error["error"]["message"].endswith("it has none; leave prompt_name out")
         started.send_signal(signal.SIGTERM)
         assert started.stderr is not None
         note = started.stderr.read()

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 import layerwise as lw
-from layerwise.arguments import are_flags, argument, as_flags
+from layerwise.arguments import are_flags, argument, as_flags, is_offered, offering
 from layerwise.cli.main import main
 
 
@@ -30,6 +30,15 @@ def test_an_argument_is_named_as_its_user_writes_it(
         with as_flags(False):
             assert argument(*arguments) == parameter
     assert not are_flags()
+
+
+def test_a_message_names_only_what_the_user_can_give() -> None:
+    assert is_offered("prompt")
+    for flags in (True, False):
+        with as_flags(flags), offering({"model", "prompt"}), offering({"model"}):
+            assert is_offered("model")
+            assert not is_offered("prompt")
+    assert is_offered("prompt")
 
 
 def test_threads_of_the_command_line_name_flags_too() -> None:

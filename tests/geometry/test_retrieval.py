@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 import layerwise as lw
-from conftest import SHARED
+from conftest import E5, SHARED
 from layerwise.cli.main import main
 from layerwise.errors import RequestError
 from layerwise.geometry.retrieval import advice as advices
@@ -19,9 +20,9 @@ from layerwise.geometry.retrieval.pairs import side_pairs
 from layerwise.geometry.retrieval.procrustes import folds
 from layerwise.geometry.retrieval.variants import VARIANTS, variant_hits
 from planted import noise, states_of
+from st_folders import make_folder, sentence_transformer, write
 
 Array = np.ndarray[Any, Any]
-E5 = Path("/tmp/e5")
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
 
@@ -182,6 +183,18 @@ def test_pairs_of_several_sides() -> None:
         side_pairs(states_of(noise(4, 4, 1), {"key": list("abcd"), "side": list("xyxy")}), "key", "side")
 
 
+def test_sides_and_pairs_that_are_exchanged_are_refused() -> None:
+    columns = {"key": [str(n) for n in range(9)] * 2, "side": ["x"] * 9 + ["y"] * 9}
+    states = states_of(noise(18, 4, 1), columns)
+    (pair,), _ = side_pairs(states, "key", "side")
+    assert len(pair.rows) == 9
+    with pytest.raises(
+        RequestError,
+        match="sides='key' has 9 values, and no two of them share more than 2 values of pairs='side'",
+    ):
+        side_pairs(states, "side", "key")
+
+
 # Whole analyses
 
 
@@ -319,6 +332,15 @@ def test_advice_is_scored_on_the_half_that_it_was_not_chosen_on() -> None:
     assert advices.advise({"cosine": [np.ones((2, 3))]}, ["a>b"], ["1", "2"], 0) is None
 
 
+def test_too_few_pairs_for_advice_are_told() -> None:
+    for count in (3, 4):
+        analysis = lw.analyze(languages(count)[0], pairs="pair", sides="language", measure=["cosine"])
+        told = [note for note in analysis.notes if note.startswith("There is no advice on retrieval")]
+        assert (analysis.retrieval is None) == bool(told) == (count == 3)
+    without = lw.analyze(languages(3)[0], pairs="pair", sides="language", measure=["norm"])
+    assert not any("advice" in note for note in without.notes)
+
+
 def test_the_command_prints_a_row_per_direction_and_the_advice(
     tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -345,6 +367,62 @@ def test_the_command_prints_a_row_per_direction_and_the_advice(
     assert (
         main(["report", str(tmp_path / "t.lw"), "--analysis", str(tmp_path / "out"), "--out", str(page)]) == 0
     )
+
+
+def by_sentence_transformers(folder: Path, name: str, pairs: list[tuple[str, str]]) -> list[float]:
+    """The accuracy of both directions, at the last layer, by its evaluator of translations."""
+    from sentence_transformers.evaluation import TranslationEvaluator
+
+    model = sentence_transformer(folder)
+    model.default_prompt_name = name
+    sources, targets = (list(side) for side in zip(*pairs, strict=True))
+    accuracies = TranslationEvaluator(sources, targets, batch_size=8, write_csv=False)(model)
+    return [accuracies["src2trg_accuracy"], accuracies["trg2src_accuracy"]]
+
+
+def last_layer_accuracies(folder: Path, name: str, pairs: list[tuple[str, str]], out: Path) -> list[float]:
+    rows = [
+        {"text": text, "pair": n, "side": side}
+        for n, pair in enumerate(pairs)
+        for side, text in zip("xy", pair, strict=True)
+    ]
+    dataset = lw.extract(rows, out, model=folder, prompt_name=name, layers=-1, dtype="float32")
+    analysis = lw.analyze(dataset, pairs="pair", sides="side", measure=["cosine"])
+    assert analysis["retrieval_cosine"].directions == ("x>y", "y>x")
+    accuracies: list[float] = analysis["retrieval_cosine"].values[:, 0].tolist()
+    return accuracies
+
+
+def test_retrieval_with_a_prompt_is_that_of_sentence_transformers(
+    model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = make_folder(model_folder("bert"), tmp_path / "st")
+    prompts = {"query": "query: ", "passage": "the last passage knows more than it says: "}
+    write(folder / "config_sentence_transformers.json", {"prompts": prompts})
+    words = ["layer", "encoder", "word", "first", "last", "every", "data", "sentences", "batches", "stop"]
+    pairs = [(f"{a} of a {b}", f"{b}: the {a}!") for a in words for b in words if a != b]
+    accuracies = {}
+    for name in prompts:
+        accuracies[name] = last_layer_accuracies(folder, name, pairs, tmp_path / name)
+        assert accuracies[name] == pytest.approx(by_sentence_transformers(folder, name, pairs), abs=1e-9)
+        assert 1 / 90 < min(accuracies[name]) < 1
+    assert accuracies["query"] != accuracies["passage"]
+
+
+@pytest.mark.skipif(
+    not (E5.is_dir() and SHARED.is_dir()), reason="needs shared/ and the model of shared/tools"
+)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["query", "passage"])
+def test_retrieval_of_a_real_model_with_its_prompts(name: str, tmp_path: Path) -> None:
+    sides = [
+        (SHARED / f"data/tatoeba/jpn-eng.{side}").read_text(encoding="utf-8").splitlines()[:200]
+        for side in ("jpn", "eng")
+    ]
+    pairs = list(zip(*sides, strict=True))
+    expected = by_sentence_transformers(E5, name, pairs)
+    # A tie within rounding could fall either way: one pair of 200.
+    assert last_layer_accuracies(E5, name, pairs, tmp_path / name) == pytest.approx(expected, abs=1.5 / 200)
 
 
 @pytest.mark.skipif(

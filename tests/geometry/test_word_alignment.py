@@ -363,8 +363,6 @@ def test_pharaoh_has_room_for_one_layer_and_one_method() -> None:
         RequestError, match="room for one layer and one method, and these are 2 layers and 1 m"
     ):
         line_format("pharaoh", ["argmax"], ["1", "2"])
-    with pytest.raises(RequestError, match="to 'moses' doesn't exist; choose one of jsonl, pharaoh"):
-        line_format("moses", ["argmax"], ["1"])
 
 
 # Scores
@@ -426,6 +424,11 @@ def test_no_advice_on_three_sentences_or_without_gold_links() -> None:
     some = np.ones((3, 1, 2, 4), np.int64)
     assert advise(some, ["argmax"], ["1", "2"], 0) is None
     assert advise(np.zeros((9, 1, 2, 4), np.int64), ["argmax"], ["1", "2"], 0) is None
+    for count in (3, 4):
+        pairs, gold = planted(count)
+        result = aligned([lexicon(0.01, 0)], pairs, gold)
+        told = [note for note in result.notes if note.startswith("There is no advice: it takes gold links")]
+        assert (result.advice is None) == bool(told) == (count == 3)
 
 
 def test_advice_is_scored_on_the_half_that_it_was_not_chosen_on() -> None:

@@ -74,6 +74,7 @@ def test_a_probe_of_something_else_is_told(
         "for classify of stars, not classify of label": advised(folder, label="stars"),
         "for tag of label, not classify of label": advised(folder, task="tag"),
         "of level word with pool first, not text with mean": advised(folder, level="word", pool="first"),
+        "of rows centred by column 'language', and a head centres none": advised(folder, centre="language"),
     }
     for text, probe in cases.items():
         (note,) = (note for note in notes_of(folder, probe) if "may not hold here" in note)

@@ -20,7 +20,7 @@ from layerwise.figures.page import as_json
 from layerwise.figures.plots import geometry, heatmap, layer_curve, projection, weights
 from layerwise.options import PageOptions
 from layerwise.server.loopback import Loopback
-from layerwise.wording import Message, catalogue, fixed, in_language
+from layerwise.wording import Message, catalogue, fixed, in_language, text_in
 
 WORDS = ("天", "地", "人", "水", "火", "木", "金", "土")
 # Two Latin words in sequence that a Chinese page may have: papers, commands, names of files and options.
@@ -132,6 +132,38 @@ def test_a_page_of_texts_is_whole_in_chinese(
     seen = read_all(started, path)
     assert any("抽样" in text for text in seen), "a note that Python writes"
     assert english(seen, DATA) == []
+
+
+def test_a_page_across_languages_is_whole_in_chinese(
+    started: Any, tmp_path: Path, encoder_of: Callable[[str], Any]
+) -> None:
+    rng = np.random.default_rng(7)
+    texts = ["".join(rng.choice(WORDS, 6)) for _ in range(40)]
+    rows = [
+        {"text": f"{text}{end}", "kind": ["甲", "乙"][n % 2], "side": side, "pair": n, "part": part}
+        for side, end, part in (("左", "一", "train"), ("右", "二", "test"))
+        for n, text in enumerate(texts)
+    ]
+    rows[0]["side"] = "中"
+    dataset = lw.extract(rows, tmp_path / "sides.lw", model=encoder_of("bert"))
+    probe = lw.probe(
+        dataset, task="classify", label="kind", split="part", centre="side", quick=True, mix=[],
+        out=tmp_path / "probe",
+    )  # fmt: skip
+    measures = ["retrieval", "language_probe"]
+    lw.analyze(dataset, pairs="pair", sides="side", measure=measures, out=tmp_path / "analysis")
+    lw.align(
+        [tuple(text) for text in texts], [tuple(text * 40) for text in texts], model=encoder_of("bert"),
+        layers=1, out=tmp_path / "links",
+    )  # fmt: skip
+    results = {name: tmp_path / name for name in ("probe", "analysis", "links")}
+    seen = read_all(started, lw.report(dataset, tmp_path / "page.html", lang="zh", **results))
+    assert probe.transfer is not None
+    for note in (probe.transfer.text, *probe.notes):
+        assert text_in(note, "zh") in " ".join(seen)
+    for words in ("前 30 个句对", "第二侧有 40 个词", "没有检索建议"):
+        assert any(words in text for text in seen), words
+    assert english(seen, DATA | {"side", "pair"}) == []
 
 
 def test_a_page_of_tags_and_of_labels_from_a_file_is_whole_in_chinese(

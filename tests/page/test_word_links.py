@@ -33,15 +33,26 @@ def test_the_first_pairs_are_shown(tmp_path: Path) -> None:
     assert shown is not None
     assert (shown["methods"], shown["layers"]) == (["match"], ["emb", "1"])
     assert len(shown["pairs"]) == SHOWN
-    assert shown["pairs"][0]["links"]["match"] == {"emb": [[0, 0]], "1": []}
+    assert shown["pairs"][0] == {
+        "a": ["<b>x", "y"],
+        "b": ["u"],
+        "links": {"match": {"emb": [[0, 0]], "1": []}},
+        "cut": [0, 0],
+    }
+    assert shown["more"]
+    (tmp_path / "few").write_text(lines(SHOWN))
+    assert shown_links(tmp_path / "few") == shown | {"more": False}
     assert shown_links(None) is None
 
 
-def test_links_to_words_that_are_not_there_are_left_out(tmp_path: Path) -> None:
-    (tmp_path / "links").write_text(lines(1, links={"argmax": {"1": [[0, 0], [1, 1], [-1, 0], [9, 0]]}}))
+def test_the_words_that_are_left_out_of_a_long_side_are_counted(tmp_path: Path) -> None:
+    long, links = [str(n) for n in range(203)], {"argmax": {"1": [[199, 0], [200, 0], [202, 1]]}}
+    (tmp_path / "links").write_text(lines(1, a=long, b=["u", "v"], links=links))
     shown = shown_links(tmp_path / "links")
     assert shown is not None
-    assert shown["pairs"][0]["links"]["argmax"]["1"] == [[0, 0]]
+    (pair,) = shown["pairs"]
+    assert (pair["a"], pair["b"], pair["cut"]) == (long[:200], ["u", "v"], [3, 0])
+    assert pair["links"]["argmax"]["1"] == [[199, 0]]
 
 
 @pytest.mark.parametrize(
@@ -54,6 +65,8 @@ def test_links_to_words_that_are_not_there_are_left_out(tmp_path: Path) -> None:
         (lines(1) + "[]\n", "line 2 is no sentence pair"),
         (lines(1, links={}), "line 1 has no links of any method and layer"),
         (lines(1, links={"argmax": {"1": [["x", 0]]}}), "line 1 is no sentence pair"),
+        (lines(1, links={"argmax": {"1": [[1, 1]]}}), "line 1 is no sentence pair with links"),
+        (lines(1, links={"argmax": {"1": [[-1, 0]]}}), "line 1 is no sentence pair with links"),
         ("", "holds no sentence pairs"),
     ],
 )
@@ -111,7 +124,9 @@ def test_words_and_links_can_be_read(scheme: str, lang: str, wide: int, started:
         "b": ["scientists"] * 40,
         "links": {"argmax": {"emb": [[1, 3]], "1": []}},
     }
-    (tmp_path / "links").write_text(lines(1, **pair))
+    (tmp_path / "links").write_text(
+        lines(1, **pair) + lines(SHOWN, a=["x"] * 201, links={"argmax": {"emb": []}})
+    )
     states = states_of(noise(8, 4, 2), {"y": np.arange(8)})
     page = lw.report(states, tmp_path / "page.html", links=tmp_path / "links", lang=lang)
     opened = Opened(started, page, wide=wide, color_scheme=scheme)
@@ -133,6 +148,11 @@ def test_words_and_links_can_be_read(scheme: str, lang: str, wide: int, started:
     assert float(link.get_attribute("x2")) == pytest.approx(
         float(words.nth(2 + 3).get_attribute("x")), abs=0.1
     )
+    told = opened.text("#links")
+    assert {"en": "The first 30 sentence pairs", "zh": "前 30 个句对"}[lang] in told
+    tab.select_option("#links-pair", "1")
+    told = opened.text("#links")
+    assert {"en": "200 here at most: 1 of the first side, 0", "zh": "第一侧有 1 个词"}[lang] in told
     assert tab.evaluate("document.documentElement.scrollWidth") == wide
     assert opened.complaints == []
     opened.context.close()

@@ -64,6 +64,13 @@ def test_columns_that_cannot_be_centred_are_refused() -> None:
         RequestError, match="there is no column 'tongue' in the dataset; there are doc, text, language"
     ):
         CentredRows(states, "tongue")
+    unique = states_of(noise(4, 3, 2), {"id": list("abcd"), "y": list("uvuv")})
+    with pytest.raises(RequestError, match="has another value in each row, so that nothing would be left of"):
+        CentredRows(unique, "id")
+    with pytest.raises(
+        RequestError, match="centre='y' is the column of the labels, .*; name another column, such as the"
+    ):
+        probe(two_languages(0), "classify", "y", split="part", centre="y")
     with pytest.raises(
         RequestError, match="can't be combined with random_model=True, whose rows aren't centred"
     ):
@@ -88,7 +95,9 @@ def test_the_best_layer_at_home_is_not_the_best_abroad() -> None:
     assert transfer.abroad_score == result["2"].score > 0.85
     assert transfer.low is not None
     assert 0 < transfer.low < transfer.abroad_score - transfer.home_abroad < transfer.high  # type: ignore[operator]
-    assert transfer.text.startswith("The layer that is best at home isn't best abroad: layer 1")
+    assert transfer.text.startswith(
+        "The layer that is best for rows like those of training isn't best for the test rows: layer 1"
+    )
     content = json.loads(json.dumps(result.to_json()))
     assert content["transfer"]["abroad"] == "2"
     assert content["transfer"]["messages"]["text"]["key"] == "transfer.differs"
@@ -127,6 +136,37 @@ def test_centring_finds_what_a_shift_of_the_language_hides() -> None:
     note = next(note for note in centred.notes if "was subtracted from each layer" in note)
     assert "(2 values)" in note
     assert "use the test rows, without their labels" in note
+
+
+def test_rows_of_which_centring_leaves_nothing_are_counted() -> None:
+    states = two_languages(0)
+    columns = {name: states.texts[name].to_pylist() for name in ("y", "language", "part")}
+    columns["language"][:3] = ["de", "fr", "it"]
+    few = states_of([states.layer(layer) for layer in states.layers], columns)
+    result = probe(few, "classify", "y", split="part", mixes=[], quick=True, centre="language")
+    assert any(
+        note.startswith("3 rows have a value of column 'language' that no other row has")
+        for note in result.notes
+    )
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_labels_that_two_languages_spell_in_two_ways_are_refused(several: bool) -> None:
+    states = two_languages(0)
+    columns = {name: states.texts[name].to_pylist() for name in ("y", "part")}
+    columns["y"] = [
+        y if part == "train" else "no" if y == "0" else "yes"
+        for y, part in zip(columns["y"], columns["part"], strict=True)
+    ]
+    if several:
+        columns["y"] = [[y] for y in columns["y"]]
+    named_apart = states_of([states.layer(layer) for layer in states.layers], columns)
+    with pytest.raises(
+        RequestError,
+        match="no test row of split='part' has a label of a training row: test rows have 'no', 'yes', training rows have "
+        "'0', '1'; name the labels alike in both parts",
+    ):
+        probe(named_apart, "classify", "y", split="part")
 
 
 def test_the_same_layer_at_home_and_abroad() -> None:

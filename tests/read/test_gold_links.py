@@ -42,6 +42,12 @@ def test_another_base_is_refused_with_its_line() -> None:
         read_gold(LINES, 2)
 
 
+def test_gold_links_without_a_link_are_refused() -> None:
+    for lines in ([], ["", " "]):
+        with pytest.raises(SourceError, match=f"gold has no link in {len(lines)} lines; give gold links, or"):
+            read_gold(lines, 0)
+
+
 def checked(a: list[str], b: list[str], lines: list[str], base: int) -> None:
     check_gold(read_gold(lines, base), open_parallel(a, b), base)
 

@@ -117,9 +117,9 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         open_parallel("nowhere.en", b)
     with pytest.raises(RequestError, match="encoding='punycode' is no encoding of text files"):
         open_parallel(a, b, encoding="punycode")
-    with pytest.raises(SourceError, match="text 1 holds 7; give a string, or a list of words"):
+    with pytest.raises(SourceError, match="text 1: side [ab] is 7; give a string, or a list of words"):
         counted(open_parallel(["a", 7], ["b", "c"]))
-    with pytest.raises(RequestError, match="raw=True splits strings, and text 0 holds a list"):
+    with pytest.raises(RequestError, match="raw=True splits strings, and side [ab] of text 0 is a list"):
         counted(open_parallel([["a"]], ["b"], raw=True))
     a.write_bytes(b"fine\n\xff\n")
     with pytest.raises(SourceError, match=r"x.en, line 2: byte 1 of the line \(0xff\) isn't utf-8"):

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from layerwise.arguments import offering
+from layerwise.server.web import FIELDS
 from serving_client import Served, serving
 
 TEXTS = ["Every layer of every encoder", "天气很好", "word " * 90]
@@ -131,10 +133,16 @@ REFUSED: list[tuple[str, dict[str, Any], int, str, str]] = [
     ("/embed", {}, 422, "Validation", "missing"),
     ("/embed", {"inputs": ["a"] * 2049}, 413, "Validation", "may have 2048"),
     ("/embed", {"inputs": "a", "truncation_direction": "Up"}, 422, "Validation", "choose Left or Right"),
-    ("/embed", {"inputs": "a", "prompt_name": "query"}, 422, "Validation", "is no prompt of model"),
+    (
+        "/embed",
+        {"inputs": "a", "prompt_name": "query"},
+        422,
+        "Validation",
+        "it has none; leave prompt_name out",
+    ),
     ("/embed", {"inputs": "a", "dimensions": 7}, 422, "Validation", "dimensions 7"),
     ("/embed_all", {"inputs": {"a": 1}}, 422, "Validation", "inputs is an object"),
-    ("/tokenize", {"inputs": "a", "prompt_name": "query"}, 422, "Validation", "is no prompt of model"),
+    ("/tokenize", {"inputs": "a", "prompt_name": "query"}, 422, "Validation", "leave prompt_name out"),
 ]
 
 
@@ -142,7 +150,8 @@ REFUSED: list[tuple[str, dict[str, Any], int, str, str]] = [
 def test_errors_have_the_shape_of_tei(
     served: Served, path: str, fields: dict[str, Any], status: int, kind: str, message: str
 ) -> None:
-    response = served.post(path, **fields)
+    with offering(FIELDS):  # as `layerwise serve` does
+        response = served.post(path, **fields)
     assert response.status_code == status
     assert set(response.json()) == {"error", "error_type"}
     assert response.json()["error_type"] == kind

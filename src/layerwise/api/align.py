@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import choose
+from layerwise.arguments import argument
+from layerwise.choices import ALIGNMENT_FORMATS, one_of
 from layerwise.encode.computing import computing
 from layerwise.encode.load import model_of
+from layerwise.errors import RequestError
 from layerwise.geometry.word_alignment.formats import line_format
 from layerwise.geometry.word_alignment.methods import chosen_methods
 from layerwise.geometry.word_alignment.run import Aligner, AlignPlan
@@ -106,6 +109,8 @@ def align(
     check_types(AlignOptions, vars(options))
     choose(threads)
     methods = chosen_methods(method)
+    one_of("to", to, ALIGNMENT_FORMATS)
+    _check_sources(a, b, gold, gold_base)
     target = None if out is None else local_path(out)
     if target is not None:
         disk.check_new(target)
@@ -130,3 +135,15 @@ def align(
                     write(to_line(pair))
                 result = aligner.result()
     return replace(result, provenance={"model": encoder.description})
+
+
+def _check_sources(a: Any, b: Any, gold: Any, gold_base: int) -> None:
+    """Raise RequestError for two sources that are both stdin, or the base of gold links that aren't given."""
+    if sum(isinstance(source, str) and source == "-" for source in (a, b, gold)) > 1:
+        raise RequestError(
+            "- is stdin, which can be read once, and is given twice; name a file for one of them"
+        )
+    if gold is None and gold_base:
+        raise RequestError(
+            f"{argument('gold_base', gold_base)} only applies to gold links; give {argument('gold')} with it"
+        )

@@ -60,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
     output.print_lines(*output.table(list(_rows(alignment)), right=(2, 4, 5)), "")
     if alignment.advice is not None:
         output.print_lines(alignment.advice.text)
-    output.print_lines(f"links of {alignment.sentences:,} sentence pairs: {args.out}")
+    count = alignment.sentences
+    output.print_lines(f"links of {count:,} sentence pair{'' if count == 1 else 's'}: {args.out}")
     return 0
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from layerwise import api, server
 from layerwise._util.paths import faults, reason
-from layerwise.arguments import as_flags
+from layerwise.arguments import as_flags, offering
 from layerwise.cli import flags, output
 from layerwise.errors import RequestError
 from layerwise.options import RunOptions, ServeOptions
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         if model.transform
     ]
     output.print_note(f"serving {', '.join(served)}{''.join(transforms)}; Ctrl-C stops the server")
-    with as_flags(False):  # errors that clients read name fields
+    with as_flags(False), offering(server.web.FIELDS):  # errors that clients read name fields
         http.run()
     return 0
 

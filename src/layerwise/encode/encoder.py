@@ -9,7 +9,7 @@ import torch
 
 from layerwise import choices
 from layerwise._util.threads import computing
-from layerwise.arguments import argument
+from layerwise.arguments import argument, is_offered
 from layerwise.array_types import F32
 from layerwise.encode import checkpoint as checkpoints
 from layerwise.encode import hf, linear
@@ -266,9 +266,10 @@ class Encoder:
         if not text:
             return {"prompt": None, "prompt_tokens": None, "include_prompt": None}
         if not self.tokenizer.has_offsets:
+            no_prompt = f"leave it out ({argument('prompt', '')})" if is_offered("prompt") else "leave it out"
             raise RequestError(
-                f"{argument('prompt')} {text!r:.60}: where it ends among the tokens is found by their offsets, and the tokenizer "
-                f"of {self.checkpoint.name!r} gives none; leave it out ({argument('prompt', '')}) or put it into the texts"
+                f"the prompt {text!r:.60}: where it ends among the tokens is found by their offsets, and the tokenizer "
+                f"of {self.checkpoint.name!r} gives none; {no_prompt} or put it into the texts"
             )
         tokens = self.tokenizer.texts([text], located=False)[0].body
         if tokens > length - self.tokenizer.special - 1:

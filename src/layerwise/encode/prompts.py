@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from layerwise.arguments import argument
+from layerwise.arguments import argument, is_offered
 from layerwise.encode.recipe import Prompts
 from layerwise.errors import RequestError
 from layerwise.example import clean
@@ -36,11 +36,12 @@ def chosen_prompt(model: str, prompts: Prompts, prompt: Any, prompt_name: Any) -
         return "" if prompts.default is None else prompts.texts[prompts.default]
     if prompt_name not in prompts.texts:
         names = ", ".join(map(repr, prompts.texts))
-        remedy = (
-            f"choose one of {names}"
-            if names
-            else f"it has none; give the text itself in {argument('prompt')}"
+        itself = (
+            f"give the text itself in {argument('prompt')}"
+            if is_offered("prompt")
+            else f"leave {argument('prompt_name')} out"
         )
+        remedy = f"choose one of {names}" if names else f"it has none; {itself}"
         raise RequestError(
             f"{argument('prompt_name')} {prompt_name!r:.60} is no prompt of model {model!r}; {remedy}"
         )

@@ -37,8 +37,8 @@ everything else is a JSON value. All but `title` may be missing or null; the pag
                 `distances`, which of it the plane shows,
                 `attention` uint8 (blocks, heads, m, m), × 255, row attends to column, of the first m tokens, or null;
                 `attention_layers`
-    links       the first sentence pairs that `align` wrote, or null: `methods`, `layers`, and `pairs`, a list of `a`, `b` (words)
-                and `links` by method and layer
+    links       the first sentence pairs that `align` wrote, or null: `methods`, `layers`, `more` (whether there are others),
+                and `pairs`, a list of `a`, `b` (words), `links` by method and layer, and `cut` (words of each side left out)
     costs       what `cut --table` measured, or null: `model`, `device`, `texts`, `tokens`, `rounds`, `label`, `metric`, and
                 `rows`, a list of `layer`, `blocks`, `parameters`, `bytes`, `tokens_per_s`, `score`, `low`, `high`, `coarse`
     tokens_note why there are no tokens, or null

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from layerwise.array_types import F64, I64
+from layerwise.geometry.svd import singular_values
 
 _NODES = 400  # of the quadrature; its error is below 1e-4
 
@@ -66,7 +67,7 @@ def procrustes(layers: Sequence[F64], order: I64) -> F64:
         layers: centred rows (n, d) of Frobenius norm 1.
         order: int64 (n,), a random order of rows.
     """
-    similar = [float(np.linalg.svd(x.T @ x[order], compute_uv=False).sum()) for x in layers]
+    similar = [float(singular_values(x.T @ x[order]).sum()) for x in layers]
     roots = np.sqrt(np.clip(similar, 0, 1))
     distances: F64 = 2 - 2 * np.outer(roots, roots)
     return distances

@@ -92,6 +92,9 @@ def analyze(
     measured = {}
     for (name, job), step in measuring.each(list(chosen.items()), names, costs):
         measured[name] = job(step)
+    advice = None if paired is None else paired.advice()
+    if paired is not None and paired.hits and advice is None:
+        notes.append(Message("note.retrieval.advice"))
     return Analysis(
         layers=rows.layers,
         rows=len(rows),
@@ -104,7 +107,7 @@ def analyze(
         measures=measured,
         dimensions=sampled.dimensions(),
         notes=(*notes, *sampled.notes(), *_undefined(rows.layers, measured)),
-        retrieval=None if paired is None else paired.advice(),
+        retrieval=advice,
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.array_types import F32, F64
 from layerwise.geometry.rows import RowArray, centred, finite, standardise
+from layerwise.geometry.svd import svd
 
 Reducer = Callable[[F64, F64 | None], F64]
 """Function of standardised rows (n, d) and their coordinates in the layer before (n, 2) to coordinates (n, 2)."""
@@ -77,7 +78,7 @@ def _turned(plane: F64, before: F64 | None) -> F64:
     """Return points centred at their mean, rotated towards `before`, scaled so that the farthest is at distance 1."""
     plane = plane - plane.mean(axis=0)
     if before is not None:
-        u, _, vt = np.linalg.svd(plane.T @ before)
+        u, _, vt = svd(plane.T @ before)
         plane = plane @ (u @ vt)
     else:
         # Signs of components are arbitrary; this makes them the same on every machine.

@@ -17,6 +17,7 @@ from scipy import special
 from layerwise.array_types import F64, I64
 from layerwise.geometry.label_groups import Labels, groups_of, mean_of, sums_of, thinned
 from layerwise.geometry.rows import SAME, RowArray, centred, finite, row_lengths, unit_rows
+from layerwise.geometry.svd import singular_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def effective_rank(x: RowArray) -> float:
     values, _ = centred(x)
     if not values.any():
         return math.nan
-    singular = np.linalg.svd(values, compute_uv=False)
+    singular = singular_values(values)
     return math.exp(special.entr(singular / singular.sum()).sum())
 
 

@@ -23,6 +23,7 @@ from layerwise.geometry import chance
 from layerwise.geometry.layer_pairs import Measure, check_rows
 from layerwise.geometry.neighbours import largest_mask
 from layerwise.geometry.rows import RowArray, centred, finite, unit_rows
+from layerwise.geometry.svd import singular_values, svd
 from layerwise.wording import Message
 
 P = TypeVar("P")
@@ -189,7 +190,7 @@ def _directions(x: RowArray, kept: float = 1.0) -> _Directions | None:
     varying = _varying(x)
     if varying is None:
         return None
-    basis, singular, turned = np.linalg.svd(varying[0], full_matrices=False)
+    basis, singular, turned = svd(varying[0], full_matrices=False)
     rank = max(1, int((singular > varying[1]).sum()))
     if kept < 1:
         share = np.cumsum(singular**2) / (singular**2).sum()
@@ -199,7 +200,7 @@ def _directions(x: RowArray, kept: float = 1.0) -> _Directions | None:
 
 @_defined
 def _mean_correlation(x: _Directions, y: _Directions) -> float:
-    return min(float(np.linalg.svd(x.basis.T @ y.basis, compute_uv=False).mean()), 1.0)
+    return min(float(singular_values(x.basis.T @ y.basis).mean()), 1.0)
 
 
 @_defined
@@ -236,7 +237,7 @@ def _rank_correlation(x: F32, y: F32) -> float:
 
 @_defined
 def _procrustes(x: F64, y: F64) -> float:
-    return max(0.0, 2 - 2 * float(np.linalg.svd(x.T @ y, compute_uv=False).sum()))
+    return max(0.0, 2 - 2 * float(singular_values(x.T @ y).sum()))
 
 
 def _neighbours(x: RowArray, k: int) -> I64 | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from layerwise.array_types import F32, F64
+from layerwise.geometry.svd import svd
 
 _STEP_WEIGHT = 1  # weight of a step, relative to the weights of all other distances of a point together
 _ROUNDS = 100  # of SMACOF
@@ -69,7 +70,7 @@ def _chain(depth: int) -> F64:
 def _principal(points: F32) -> F64:
     """Return the first two principal components of points, (n, 2), with signs that are the same on every machine."""
     centred = points.astype(np.float64) - points.mean(axis=0, dtype=np.float64)
-    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    left, sizes, _ = svd(centred, full_matrices=False)
     components = left[:, :2] * sizes[:2]
     components = np.pad(components, ((0, 0), (0, 2 - components.shape[1])))
     signs = np.sign(components[np.abs(components).argmax(axis=0), [0, 1]])

@@ -90,6 +90,8 @@ def _of_dataset(probe: Mapping[str, Any], dataset: LayerDataset) -> Iterator[str
         yield f"of another dataset ({source.get('path', 'rows in memory')!s:.80}, or one since changed)"
     if "level" in probe and (probe["level"], probe.get("pool")) != (dataset.level, dataset.pool):
         yield f"of level {probe['level']} with pool {probe.get('pool')}, not {dataset.level} with {dataset.pool}"
+    if probe.get("centre") is not None:
+        yield f"of rows centred by column {probe['centre']!r:.60}, and a head centres none"
 
 
 def _of_tasks(probe: Mapping[str, Any], specs: Sequence[TaskSpec]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The sentence pairs with links that the page shows: the first ones of a file that `align` wrote, or of its result."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ _LONGEST = 200  # words of a side
 
 
 def shown_links(links: Any) -> dict[str, Any] | None:
-    """Return `layers`, `methods` and `pairs` (`a`, `b`, `links` by method and layer), or `None` where none are given.
+    """Return `layers`, `methods`, `pairs` and `more`, whether there are further pairs; or `None` where none are given.
+
+    A pair has `a`, `b`, `links` by method and layer, and `cut`, how many words of each side are left out.
 
     Args:
         links: a result of `lw.align` that holds its pairs, or the file of JSON lines that it wrote.
@@ -25,20 +27,20 @@ def shown_links(links: Any) -> dict[str, Any] | None:
     """
     if links is None:
         return None
-    pairs = list(
-        islice(_from_result(links) if isinstance(links, Alignment) else _from_file(Path(links)), SHOWN)
-    )
+    every = _from_result(links) if isinstance(links, Alignment) else _from_file(Path(links))
+    pairs = list(islice(every, SHOWN + 1))
     if not pairs:
         raise RequestError(
             f"{argument('links')} holds no sentence pairs; give the file of JSON lines that `align` wrote, or a result of it "
             "without `out`"
         )
     methods = list(pairs[0]["links"])
-    return {"methods": methods, "layers": list(pairs[0]["links"][methods[0]]), "pairs": pairs}
+    layers = list(pairs[0]["links"][methods[0]])
+    return {"methods": methods, "layers": layers, "pairs": pairs[:SHOWN], "more": len(pairs) > SHOWN}
 
 
 def _from_result(result: Alignment) -> Iterable[dict[str, Any]]:
-    return ({key: value for key, value in pair.to_json().items() if key != "doc"} for pair in result.pairs)
+    return (_cut(pair.a, pair.b, pair.links) for pair in result.pairs)
 
 
 def _from_file(path: Path) -> Iterable[dict[str, Any]]:
@@ -53,12 +55,16 @@ def _from_file(path: Path) -> Iterable[dict[str, Any]]:
 
 
 def _pair(line: bytes, place: str) -> dict[str, Any]:
-    """Return a pair of a line; words of both sides are cut to `_LONGEST`, and links to other words are left out."""
+    """Return the pair of a line.
+
+    Raises:
+        RequestError: no such line, or a link to a word that isn't there.
+    """
     try:
         content = parse_json(line)
-        a, b = ([str(word) for word in content[side]][:_LONGEST] for side in "ab")
+        a, b = ([str(word) for word in content[side]] for side in "ab")
         links = {
-            str(method): {str(layer): _inside(pairs, len(a), len(b)) for layer, pairs in of_layers.items()}
+            str(method): {str(layer): _checked(pairs, len(a), len(b)) for layer, pairs in of_layers.items()}
             for method, of_layers in content["links"].items()
         }
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -67,9 +73,25 @@ def _pair(line: bytes, place: str) -> dict[str, Any]:
         ) from None
     if not links or not all(links.values()):
         raise RequestError(f"{place} has no links of any method and layer; make the file again with `align`")
-    return {"a": a, "b": b, "links": links}
+    return _cut(a, b, links)
 
 
-def _inside(pairs: Any, a: int, b: int) -> list[list[int]]:
+def _checked(pairs: Any, a: int, b: int) -> list[tuple[int, int]]:
     numbers = [(int(i), int(j)) for i, j in pairs]
-    return [[i, j] for i, j in numbers if 0 <= i < a and 0 <= j < b]
+    if any(not (0 <= i < a and 0 <= j < b) for i, j in numbers):
+        raise ValueError("a link to a word that isn't there")
+    return numbers
+
+
+def _cut(
+    a: Sequence[str], b: Sequence[str], links: Mapping[str, Mapping[str, Iterable[tuple[int, int]]]]
+) -> dict[str, Any]:
+    """Return a pair whose sides have at most `_LONGEST` words, and the number of words that this leaves out."""
+    kept = {
+        method: {
+            layer: [[i, j] for i, j in pairs if max(i, j) < _LONGEST] for layer, pairs in of_layers.items()
+        }
+        for method, of_layers in links.items()
+    }
+    cut = [max(len(side) - _LONGEST, 0) for side in (a, b)]
+    return {"a": list(a[:_LONGEST]), "b": list(b[:_LONGEST]), "links": kept, "cut": cut}

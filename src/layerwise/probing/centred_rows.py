@@ -27,17 +27,24 @@ class CentredRows(Layered):
     Attributes:
         whole: the rows as they are.
         groups: the values of the column, in order.
+        alone: the number of rows whose value no other row has, and whose vectors are 0.
     """
 
     def __init__(self, whole: Layered, column: str) -> None:
         """Read the column.
 
         Raises:
-            RequestError: there is no such column, or a row without a value.
+            RequestError: there is no such column, a row without a value, or no value that two rows share.
         """
         self.whole, self._column = whole, column
         values = _values(whole, column)
         self.groups, self._group_of = np.unique(np.array(values, str), return_inverse=True)
+        self.alone = int((np.bincount(self._group_of) == 1).sum())
+        if self.alone == len(values):
+            raise RequestError(
+                f"column {column!r} of {argument('centre', column)} has another value in each row, so that nothing would be left "
+                "of any; name a column whose values many rows share, such as the language"
+            )
         self._means: dict[str, F64] = {}
         self._lock = new_lock()
 

@@ -58,7 +58,7 @@ def probe(
     whole_number("max_rows", options.max_rows, 1)
     mixes = options.mix
     if options.centre is not None:
-        dataset = _centred(dataset, options.centre, random_models)
+        dataset = _centred(dataset, options.centre, label, random_models)
     all_candidates = candidates(dataset, [mixes] if isinstance(mixes, str) else mixes)
     cumulative = cumulative_mixes(dataset) if options.expected_layer else []
     reading, working = track.split(1, 99)
@@ -106,17 +106,24 @@ def probe(
     scored_extras = extras.score(kept, evaluations, adding)
     if isinstance(dataset, CentredRows):
         run.notes.append(Message("note.centred", column=repr(options.centre), n=len(dataset.groups)))
+        if dataset.alone:
+            run.notes.append(Message("note.centred.alone", column=repr(options.centre), n=dataset.alone))
     result = builder.make(random_models, scored_extras, comparing)
     result = replace(result, transfer=transfer(run, kept, evaluations), centre=options.centre)
     return with_dropped(result, all_candidates, dropped, run) if dropped else result
 
 
-def _centred(dataset: Layered, column: str, random_models: Sequence[RandomModel]) -> CentredRows:
+def _centred(dataset: Layered, column: str, label: str, random_models: Sequence[RandomModel]) -> CentredRows:
     """Return the dataset with the mean of each value of a column subtracted.
 
     Raises:
-        RequestError: no such column; models with random weights, whose rows would not be centred.
+        RequestError: no such column; the column of the labels; models with random weights, whose rows would not be centred.
     """
+    if column == label:
+        raise RequestError(
+            f"{argument('centre', column)} is the column of the labels, so that the vectors of the test rows would depend on "
+            "their labels; name another column, such as the language"
+        )
     if random_models:
         raise RequestError(
             f"{argument('centre', column)} can't be combined with {argument('random_model', True)}, whose rows aren't centred; "

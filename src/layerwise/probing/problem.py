@@ -117,6 +117,8 @@ def gather(
         notes.append(Message("note.no.part", n=int((~keep).sum()), option=argument("split", split)))
     if roles is None:
         check_groups(len(np.unique(grouping.groups)), folds)
+    elif task != "regress":
+        _check_test_labels(labelled, roles, argument("split", split))
     if labelled.multi:
         labelled = _without_rare_labels(labelled, grouping, roles, folds, notes)
     elif task == "classify":
@@ -149,6 +151,28 @@ def _checked_metric(metric: str | None, task: str, multi: bool) -> str:
     raise RequestError(
         f"{argument('metric', metric)} isn't a metric of {kind}; choose one of {', '.join(allowed)}"
     )
+
+
+def _check_test_labels(labelled: Labelled, roles: NDArray[np.str_], split: str) -> None:
+    """Raise RequestError if no test row has a label of a training row, as where two languages spell labels differently."""
+    training, test = (_labels_of(labelled, roles == role) for role in ("train", "test"))
+    if training and test and not training & test:
+        raise RequestError(
+            f"no test row of {split} has a label of a training row: test rows have {_first(test)}, training rows have "
+            f"{_first(training)}; name the labels alike in both parts"
+        )
+
+
+def _labels_of(labelled: Labelled, rows: Mask) -> set[str]:
+    """Return the distinct labels of some rows."""
+    values = labelled.values[rows]
+    return {str(label) for labels in values for label in labels} if labelled.multi else set(map(str, values))
+
+
+def _first(labels: set[str]) -> str:
+    """Return the first five labels, quoted, and how many more there are."""
+    more = f" and {len(labels) - 5:,} more" if len(labels) > 5 else ""
+    return f"{', '.join(f'{label!r:.60}' for label in in_order(labels)[:5])}{more}"
 
 
 def _division(task: str, labelled: Labelled, roles: NDArray[np.str_] | None, folds: int) -> Division:

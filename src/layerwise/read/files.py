@@ -115,6 +115,8 @@ def _remote(name: str, format: str) -> list[File]:
 
 
 def _is_folder(name: str) -> SourceError:
+    if not is_offered("format"):
+        return SourceError(f"{name} is a folder; name a file")
     return SourceError(
         f"{name} is a folder; {argument('format', 'docs')} reads each file in it as one text, "
         f"a glob{_glob_of(name)} names files of another format"
@@ -141,8 +143,8 @@ def _matches(pattern: str) -> list[str]:
     paths = sorted(_posix(match) for match in glob.glob(pattern, recursive=True))
     files = [path for path in paths if not Path(path).is_dir()]
     if not files:
-        only_folders = f", only folders; name one with {argument('format', 'docs')}"
-        advice = only_folders if paths else "; correct it, or name the files"
+        named = f"name one with {argument('format', 'docs')}" if is_offered("format") else "name a file"
+        advice = f", only folders; {named}" if paths else "; correct it, or name the files"
         raise SourceError(f"the glob {clean(pattern)!r} matches no file{advice}")
     return files
 

@@ -41,13 +41,18 @@ def read_gold(source: Any, base: int, encoding: str = "utf-8") -> list[GoldLinks
 
     Raises:
         RequestError: another base.
-        SourceError: a file that can't be read, something that is no link, or a word before the first.
+        SourceError: a file that can't be read, something that is no link, a word before the first, or no link at all.
     """
     if base not in BASES or isinstance(base, bool):
         raise RequestError(
             f"{argument('gold_base', base)} doesn't exist; give 0 or 1, the number of the first word"
         )
-    return [_links(place, text, base) for place, text in _lines(source, encoding)]
+    gold = [_links(place, text, base) for place, text in _lines(source, encoding)]
+    if not any(links.possible for links in gold):
+        raise SourceError(
+            f"{argument('gold')} has no link in {len(gold):,} lines; give gold links, or leave it out"
+        )
+    return gold
 
 
 def _lines(source: Any, encoding: str) -> Iterable[tuple[str, str]]:

@@ -41,16 +41,16 @@ class ParallelTexts:
 
     def __iter__(self) -> Iterator[SentencePair]:
         for place, a, b in self._read():
-            yield SentencePair(self._sentence(a, place), self._sentence(b, place), place)
+            yield SentencePair(self._sentence(a, place, "a"), self._sentence(b, place, "b"), place)
 
-    def _sentence(self, text: Any, place: str) -> Sentence:
+    def _sentence(self, text: Any, place: str, side: str) -> Sentence:
         if isinstance(text, str):
             return clean(text) if self._raw else tuple(clean(text).split())
         if not isinstance(text, list | tuple) or not all(isinstance(word, str) for word in text):
-            raise SourceError(f"{place} holds {shown(text)}; give a string, or a list of words")
+            raise SourceError(f"{place}: side {side} is {shown(text)}; give a string, or a list of words")
         if self._raw:
             raise RequestError(
-                f"{argument('raw', True)} splits strings, and {place} holds a list of words; leave it out"
+                f"{argument('raw', True)} splits strings, and side {side} of {place} is a list of words; leave it out"
             )
         return tuple(map(clean, text))
 

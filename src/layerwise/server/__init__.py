@@ -5,6 +5,6 @@ from typing import TYPE_CHECKING
 from layerwise._util.lazy import submodules
 
 if TYPE_CHECKING:
-    from layerwise.server import loopback, run  # noqa: F401
+    from layerwise.server import loopback, run, web  # noqa: F401
 
 __getattr__ = submodules(__name__)

@@ -41,14 +41,14 @@ ARROW, SAFETENSORS, NPY = (
     "application/x-npy",
 )
 _KINDS = (ARROW, SAFETENSORS, NPY, JSON)
-_FIELDS = ("inputs", "model", "layers", "mix", "level", "pool", "spans", "truncate", "prompt_name")
+FIELDS = ("inputs", "model", "layers", "mix", "level", "pool", "spans", "truncate", "prompt_name")
 _PREDICT_FIELDS = ("inputs", "truncate")
 
 
 def plan_layers(service: Service, call: HttpRequest) -> Planned:
     """Admit a request for layers, or for a mix of them."""
     kind = accepted(call.headers.get("accept", "*/*"))
-    fields = Fields(call.body, _FIELDS)
+    fields = Fields(call.body, FIELDS)
     texts, is_batch = fields.texts("inputs")
     model, mix = named(service, fields)
     if mix is not None and "layers" in fields:

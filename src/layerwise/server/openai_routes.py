@@ -25,7 +25,7 @@ from layerwise.serving.asks import EncodeAsk, Vectors
 from layerwise.serving.model import ServedModel
 from layerwise.serving.service import Service
 
-_FIELDS = ("input", "model", "encoding_format", "dimensions", "user", "mix", "pool", "truncate")
+FIELDS = ("input", "model", "encoding_format", "dimensions", "user", "mix", "pool", "truncate")
 _MIXES = (
     "LAYER",
     "sum(LAYERS)",
@@ -39,7 +39,7 @@ _CREATED = 1_700_000_000  # OpenAI's clients need a number; a model has no time 
 
 def plan_embeddings(service: Service, call: HttpRequest) -> Planned:
     """Admit a request for embeddings."""
-    fields = Fields(call.body, _FIELDS)
+    fields = Fields(call.body, FIELDS)
     texts, is_batch = fields.texts("input")
     encoding = fields.choice("encoding_format", ("float", "base64"), "float")
     fields.text("user")

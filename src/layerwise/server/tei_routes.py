@@ -34,6 +34,7 @@ _CUTTING = ("inputs", "truncate", "truncation_direction", "prompt_name")
 _EMBED = (*_CUTTING, "normalize", "dimensions")
 _PREDICT = ("inputs", "truncate", "truncation_direction", "raw_scores")
 _TOKENIZE = ("inputs", "add_special_tokens", "prompt_name")
+FIELDS = (*_EMBED, *_PREDICT, *_TOKENIZE)
 _PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
 _SINGLE = (
     "inputs has another form; give a string, a pair of strings, or a list of lists of one or two strings"

@@ -32,6 +32,8 @@ except ImportError:
         "serving needs starlette, which isn't installed; pip install 'layerwise[serve]'"
     ) from None
 
+FIELDS = frozenset((*layer_routes.FIELDS, *openai_routes.FIELDS, *tei_routes.FIELDS))
+"""The fields that requests may have."""
 _HEADERS = {
     "cache-control": "no-store",
     "cross-origin-resource-policy": "same-origin",

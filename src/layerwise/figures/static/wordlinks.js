@@ -25,6 +25,7 @@ function linksPart(links) {
     "links",
     t("links"),
     el("p", { class: "lead" }, t("links.lead")),
+    links.more ? note(t("links.more", { n: links.pairs.length })) : "",
     el(
       "div",
       { class: "row" },
@@ -63,6 +64,11 @@ function wordSpots(line) {
   return { spots, end: at };
 }
 
+/** How many words of each side are left out; the longer side has as many as there is room for. */
+function leftOut({ a, b, cut }) {
+  return t("links.cut", { a: cut[0], b: cut[1], most: Math.max(a.length, b.length) });
+}
+
 function linkedPair(pair, { method, layer }) {
   const links = pair.links[method]?.[layer] ?? [];
   const [a, b] = [wordSpots(pair.a.map((word) => short(word, 40))), wordSpots(pair.b.map((word) => short(word, 40)))];
@@ -87,6 +93,7 @@ function linkedPair(pair, { method, layer }) {
       sheet(wide, ROW_GAP + 14, t("links"), marks, names),
     ),
     links.length ? "" : note(t("links.none")),
+    pair.cut?.some(Boolean) ? note(leftOut(pair)) : "",
     asTable(make),
   ];
 }

@@ -13,6 +13,9 @@ from layerwise.columns import column_values, is_paired
 from layerwise.errors import RequestError
 from layerwise.states import Layered
 
+_MANY = 10  # two sides each: those of five languages
+_FEW = 4  # pairs, for which there is no advice
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SidePair:
@@ -50,7 +53,7 @@ def side_pairs(dataset: Layered, column: str, sides: str | None = None) -> tuple
             left out, a value that exactly two rows have is a pair, and the earlier row is side a.
 
     Raises:
-        RequestError: rows that aren't texts, no such column, no pair, or a single side.
+        RequestError: rows that aren't texts, no such column, no pair, a single side, or many sides that share few pairs.
     """
     if dataset.level != "text":
         raise RequestError(
@@ -73,7 +76,21 @@ def side_pairs(dataset: Layered, column: str, sides: str | None = None) -> tuple
         raise RequestError(
             f"no value of column {column!r} is shared by exactly two texts; name the column that two texts of a pair share"
         )
+    if sides is not None:
+        _check_shared(pairs, column, sides)
     return pairs, valued - len(np.unique(np.concatenate([pair.rows.ravel() for pair in pairs])))
+
+
+def _check_shared(pairs: Sequence[SidePair], column: str, sides: str) -> None:
+    """Raise RequestError for many sides, no two of which share more than a few pairs: the columns may be exchanged."""
+    most = max(len(pair.rows) for pair in pairs)
+    if len(pairs) > _MANY and most < _FEW:
+        names = {name for pair in pairs for name in (pair.a, pair.b)}
+        raise RequestError(
+            f"column {sides!r} of {argument('sides', sides)} has {len(names):,} values, and no two of them share more than "
+            f"{most} values of {argument('pairs', column)}; name a column of a few sides, such as the language, or "
+            "exchange the two"
+        )
 
 
 def _unsided(values: Sequence[str]) -> list[SidePair]:

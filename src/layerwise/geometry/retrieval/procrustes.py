@@ -5,6 +5,7 @@ import numpy as np
 from layerwise.array_types import F64, I64
 from layerwise.geometry.retrieval.hits import hits
 from layerwise.geometry.rows import unit_rows
+from layerwise.geometry.svd import svd
 
 FOLDS = 5
 
@@ -24,7 +25,7 @@ def procrustes_hits(a: F64, b: F64, seed: int = 0) -> tuple[F64, F64]:
     for held_out in folds(len(a), seed):
         kept = np.setdiff1d(np.arange(len(a)), held_out)
         first, second = a - a[kept].mean(axis=0), b - b[kept].mean(axis=0)
-        u, _, vt = np.linalg.svd(first[kept].T @ second[kept])
+        u, _, vt = svd(first[kept].T @ second[kept])
         forward[held_out] = _hits_of(first @ (u @ vt), second, held_out)
         backward[held_out] = _hits_of(second @ (u @ vt).T, first, held_out)
     return forward, backward

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Collection, Sequence
 
 from layerwise.arguments import argument
-from layerwise.choices import ALIGNMENT_FORMATS, one_of
 from layerwise.errors import RequestError
 from layerwise.geometry.word_alignment.result import AlignedPair
 
@@ -14,10 +13,13 @@ ToLine = Callable[[AlignedPair], str]
 def line_format(to: str, methods: Collection[str], layers: Sequence[str]) -> ToLine:
     """Return a function from the links of a sentence pair to its line.
 
+    Args:
+        to: one of `ALIGNMENT_FORMATS`.
+        methods, layers: those that are aligned.
+
     Raises:
-        RequestError: a format that doesn't exist, or more than the one layer and method that Pharaoh has room for.
+        RequestError: more than the one layer and method that Pharaoh has room for.
     """
-    one_of("to", to, ALIGNMENT_FORMATS)
     if to == "jsonl":
         return lambda pair: json.dumps(pair.to_json(), ensure_ascii=False)
     if len(methods) != 1 or len(layers) != 1:

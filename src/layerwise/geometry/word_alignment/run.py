@@ -125,7 +125,7 @@ class Aligner:
             methods=methods,
             advice=advice,
             pairs=tuple(pairs),
-            notes=tuple(self._notes()),
+            notes=tuple(self._notes(has_advice=advice is not None)),
         )
 
     def _sides(self, pairs: Sequence[Pair]) -> tuple[AlignedSide, AlignedSide]:
@@ -196,7 +196,7 @@ class Aligner:
         }
         return dict.fromkeys(self._plan.methods, of_layers)
 
-    def _notes(self) -> Iterator[Message]:
+    def _notes(self, *, has_advice: bool) -> Iterator[Message]:
         counts = self._counts
         if counts.empty:
             yield Message("align.note.empty", n=counts.empty)
@@ -207,6 +207,8 @@ class Aligner:
                 )
         if self._plan.gold is None:
             yield Message("align.note.agreement")
+        elif not has_advice:
+            yield Message("align.note.advice")
 
 
 def chunks(texts: Iterable[Pair], characters: int) -> Iterator[list[Pair]]:

@@ -70,7 +70,7 @@ def side_of(states: Layered, sentences: Sequence[str | Sequence[str]]) -> Aligne
     kept = np.flatnonzero(~index["special"].to_numpy())
     docs = index["doc"].to_numpy()[kept]
     bounds = np.searchsorted(docs - docs[0] if len(docs) else docs, np.arange(len(sentences) + 1))
-    vectors = states.stack()[:, kept]
+    vectors = states.stack(states.layers)[:, kept]
     for name, layer in zip(states.layers, vectors, strict=True):
         if not np.isfinite(layer).all():
             raise ModelError(f"layer {name} has vectors that aren't finite; use another precision or model")
