@@ -80,9 +80,11 @@ def test_links_lead_to_files_and_headings(text: str, folder: Path) -> None:
     assert links
     for link in links:
         path, _, heading = link.partition("#")
-        page = (folder / path).read_text(encoding="utf-8") if path else text
-        names = [anchor(line) for line in page.splitlines() if line.startswith("#")] if heading else []
-        assert not heading or heading in names, f"{link}: there are {names}"
+        assert (folder / path).exists(), f"there is no {path}"
+        if heading:
+            page = (folder / path).read_text(encoding="utf-8") if path else text
+            names = [anchor(line) for line in page.splitlines() if line.startswith("#")]
+            assert heading in names, f"{link}: there are {names}"
 
 
 def anchor(heading: str) -> str:
