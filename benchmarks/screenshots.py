@@ -1,6 +1,7 @@
 """Screenshots of the page for the documentation: a map and a probe of `examples/reviews.csv`, in `docs/figures`."""
 
 import io
+import os
 import shutil
 import sys
 import tempfile
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import weblate_fonts
 from PIL import Image
 
 import layerwise as lw
@@ -38,13 +40,27 @@ def opened(page: Path) -> Iterator[Any]:
         sys.exit(f"no browser is installed: none of {', '.join(BROWSERS)}")
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as place:
+        started = playwright.chromium.launch(
+            executable_path=program,
+            args=["--no-sandbox", "--disable-gpu"],
+            env={**os.environ, "FONTCONFIG_FILE": str(with_chinese(Path(place, "fonts.conf")))},
+        )
         tab = started.new_page(viewport=SIZE, reduced_motion="reduce")
         tab.goto(page.as_uri())
         tab.wait_for_selector("html[data-ready]")
         yield tab
         started.close()
+
+
+def with_chinese(path: Path) -> Path:
+    """Write a configuration of fonts that adds Kurinto, for machines without Chinese letters."""
+    fonts = Path(str(weblate_fonts.__file__)).parent
+    path.write_text(
+        f'<fontconfig><include ignore_missing="yes">/etc/fonts/fonts.conf</include><dir>{fonts}</dir></fontconfig>',
+        encoding="utf-8",
+    )
+    return path
 
 
 def reviews(place: Path) -> Path:
