@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
-from jupyter_client import AsyncKernelManager
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 from PIL import Image
@@ -32,8 +32,8 @@ def main(names: Sequence[str]) -> int:
         return 2
     for name in names or notebooks:
         start = time.perf_counter()
-        stored = nbformat.read(notebooks[name], as_version=4)
-        nbformat.write(executed(stored), notebooks[name])
+        stored = nbformat.read(notebooks[name], as_version=4)  # type: ignore[no-untyped-call]
+        nbformat.write(executed(stored), notebooks[name])  # type: ignore[no-untyped-call]
         size = notebooks[name].stat().st_size / 1000
         print(f"{notebooks[name]}: {time.perf_counter() - start:.0f} s, {size:.0f} kB", flush=True)
     return 0
@@ -45,7 +45,7 @@ def executed(notebook: NotebookNode, before: str = "") -> NotebookNode:
     Raises:
         CellExecutionError: a cell failed.
     """
-    copy = nbformat.from_dict(notebook)  # type: ignore[no-untyped-call]
+    copy: NotebookNode = nbformat.from_dict(notebook)  # type: ignore[no-untyped-call]
     cells = copy.cells
     copy.cells = [*([nbformat.v4.new_code_cell(before)] if before else []), *cells]  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory() as place:
@@ -71,7 +71,7 @@ def executed(notebook: NotebookNode, before: str = "") -> NotebookNode:
             if "image/png" in output.get("data", {}):
                 output.data["image/png"] = small(output.data["image/png"])
     # The version of Python is no part of what the notebook says.
-    copy.metadata.language_info = NotebookNode(name="python")
+    copy.metadata.language_info = NotebookNode(name="python")  # type: ignore[no-untyped-call]
     return copy
 
 
