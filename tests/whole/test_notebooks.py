@@ -141,7 +141,7 @@ def test_a_notebook_imports_only_what_the_demo_installs(name: str) -> None:
     [
         ("1 / 0", "ZeroDivisionError"),
         ("import socket\nsocket.create_connection(('192.0.2.1', 80), timeout=1)", "the notebook connects to"),
-        ("import warnings\nwarnings.warn('beware')", "UserWarning: beware"),
+        ("import warnings\nwarnings.warn('beware')", "UserWarning"),
     ],
     ids=["error", "connection", "warning"],
 )
