@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 # Without files of bytecode every process would compile the libraries anew: 12 seconds to import instead of 4.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-slow test-isa test-mutations check format bench bench-load bench-scale bench-store results clean
+SITE = $(BIN)/python -m sphinx -b html -W --keep-going -n -q -j auto docs build/site
+
+.PHONY: demo test test-slow test-isa test-mutations check docs format bench bench-load bench-scale bench-store results gallery notebooks clean
 
 demo: $(VENV)/.demo  ## write every layer of the standard library's documentation strings to disk
 	$(BIN)/python examples/demo.py
@@ -22,11 +24,15 @@ test-isa: $(VENV)/.dev  ## run the tests of the encoder and of int8 under every 
 test-mutations: $(VENV)/.dev  ## read twenty thousand files of datasets, heads, models and sources with random changes (slow)
 	$(BIN)/python -m pytest -m slow tests/whole/test_mutations.py
 
-check: $(VENV)/.dev  ## check format, lint, types and import rules
+check: $(VENV)/.dev  ## check format, lint, types, import rules, and that the site can be built without a warning
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/whole/test_imports.py
+	$(SITE)
+
+docs: $(VENV)/.docs  ## build the site into build/site; open build/site/index.html
+	$(SITE)
 
 format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff format .
@@ -44,7 +50,7 @@ bench-load: $(VENV)/.dev  ## measure commands beside processes that never sleep
 bench-scale: $(VENV)/.dev  ## measure time and memory as the corpus grows, ten thousand shards, two workers
 	$(BIN)/python benchmarks/scale.py
 
-results: $(VENV)/.dev  ## write the tables of docs/results.md and docs/privacy.md, from ../shared/data
+results: $(VENV)/.dev  ## write the tables of docs/results.md and docs/explanation/privacy.md, and docs/gallery, from ../shared/data
 	$(BIN)/python benchmarks/stsb.py
 	$(BIN)/python benchmarks/tasks.py
 	$(BIN)/python benchmarks/site_tasks.py
@@ -55,6 +61,13 @@ results: $(VENV)/.dev  ## write the tables of docs/results.md and docs/privacy.m
 	$(BIN)/python benchmarks/privacy.py
 	$(BIN)/python benchmarks/languages.py
 	$(BIN)/python benchmarks/small_vectors.py
+	$(BIN)/python benchmarks/gallery.py
+
+gallery: $(VENV)/.dev  ## write the pages of docs/gallery, from examples and ../shared/data
+	$(BIN)/python benchmarks/gallery.py
+
+notebooks: $(VENV)/.dev  ## execute the notebooks of examples, and store their outputs
+	$(BIN)/python benchmarks/notebooks.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -66,6 +79,10 @@ $(BIN)/python:
 
 $(VENV)/.demo: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $@
+
+$(VENV)/.docs: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml

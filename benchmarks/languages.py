@@ -31,7 +31,7 @@ LANGUAGES = ("deu", "fra", "cmn", "jpn")
 PROMPT = "query: "
 TITLES = {
     "retrieval": "Retrieval of translations, foreign to English: Tatoeba, 1,000 pairs for each language",
-    "alignment": "Word alignment ([sentences and methods](alignment.md))",
+    "alignment": "Word alignment ([sentences and methods](reference/alignment.md))",
     "transfer": "Transfer between SST-2 (en) and Chinese hotel reviews (zh), 2,000 rows to train on, 1,821 (en) and 2,000 (zh) "
     "to test",
     "names": "Chinese names (UNER, 800 sentences to train on), beside minilm, which reads most Chinese as unknown tokens",

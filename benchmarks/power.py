@@ -1,4 +1,4 @@
-"""How often `probe` finds a better candidate, and how often it claims one that isn't: the tables in docs/probe.md.
+"""How often `probe` finds a better candidate, and how often it claims one that isn't: the tables in docs/explanation/probe.md.
 
 Each run draws rows with 13 candidates of 16 numbers, of which one is better by `--gap` in the planted shapes, and any two
 differ on about 12% of rows. `--fits squares` scores them by least squares with the folds and statistics of `probe`, in a

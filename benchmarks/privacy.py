@@ -1,4 +1,4 @@
-"""`make results`: what vectors of SST-2 give away, and what privacy costs; rewrites the tables of docs/privacy.md.
+"""`make results`: what vectors of SST-2 give away, and what privacy costs; rewrites the tables of docs/explanation/privacy.md.
 
 With names of tables as arguments (leakage, noise, private), only those. The corpora are those of ../shared/data; without
 them nothing is done. All models are minilm.
@@ -21,7 +21,7 @@ from layerwise._util.versions import versions
 from layerwise.figures.markdown import table
 from layerwise.heads.accounting import noise_multiplier
 
-PAGE = ROOT / "docs" / "privacy.md"
+PAGE = ROOT / "docs" / "explanation" / "privacy.md"
 LAYER, DELTA, TRAININGS = "4", 1e-5, 10
 EPSILONS = (0.5, 1.0, 2.0, 4.0)
 LOCAL = (8.0, 32.0, 128.0)

@@ -1,4 +1,4 @@
-"""Rules that choose C on held-out rows, compared on new rows: the table in docs/heads.md.
+"""Rules that choose C on held-out rows, compared on new rows: the table in docs/reference/heads.md.
 
 Each draw holds out a fifth of its rows, fits scikit-learn's logistic regression to the others for every C of the grid,
 and lets each rule choose one. Accuracy and macro-F1 are those of the chosen fit on rows that no rule has seen. Planted

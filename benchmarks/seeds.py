@@ -1,4 +1,4 @@
-"""How often the advice of `probe` changes with the seed of its folds, on the same rows: the table in docs/probe.md.
+"""How often the advice of `probe` changes with the seed of its folds, on the same rows: the table in docs/explanation/probe.md.
 
 Ten seeds on the first 1,000 questions of TREC, 1,000 sentences of SST-2 and 100 of WNUT-17 (about 2,000 words) of
 ../shared/data, each encoded by minilm once: how many seeds advise the mix that most seeds advise, and by how much the

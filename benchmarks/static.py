@@ -1,4 +1,4 @@
-"""Static tables of minilm's layers on TREC: accuracy of a linear classifier, chosen on training rows; see docs/cut.md.
+"""Static tables of minilm's layers on TREC: accuracy of a linear classifier, chosen on training rows; see docs/reference/cut.md.
 
 Needs ../shared/data and model2vec; layers may be given as arguments.
 """

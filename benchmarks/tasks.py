@@ -5,6 +5,7 @@ is done. Datasets are made in a temporary folder, of about 3 GB at most.
 """
 
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -136,7 +137,9 @@ def _probe(task: Task) -> None:
     result = found.to_json()
     figure = f"![Scores of {task.name} along the layers](figures/{task.name}.svg)"
     command = f"python benchmarks/tasks.py {task.name}"
-    put(task.name, f"{probe_body(result, '####')}\n\n{figure}", result["versions"], result["seed"], command)
+    # Names of tables are bold: a heading would end the element `details` around them.
+    body = re.sub("^#### (.*)$", r"**\1**", probe_body(result, "####"), flags=re.MULTILINE)
+    put(task.name, f"{body}\n\n{figure}", result["versions"], result["seed"], command)
 
 
 def records(task: Task) -> Iterator[Record]:

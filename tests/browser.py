@@ -38,6 +38,9 @@ class Opened:
     `before` is a script that runs before those of the page.
     """
 
+    READY = "html[data-ready]"
+    """What a page has once it can be used."""
+
     def __init__(
         self,
         started: Any,
@@ -58,7 +61,7 @@ class Opened:
         self.tab.on("console", lambda message: self._heard(message.type, message.text))
         self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.tab.goto(address.as_uri() if isinstance(address, Path) else address)
-        self.tab.wait_for_selector("html[data-ready]")
+        self.tab.wait_for_selector(self.READY, state="attached")
 
     def _heard(self, kind: str, text: str) -> None:
         if kind in ("error", "warning"):

@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from layerwise.store.transform_file import load_transform
     from layerwise.transforms import Transform
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 # The module of each name, imported when the name is first used: `import layerwise` stays light.
 _MODULES = {
     "DatasetError": "errors",

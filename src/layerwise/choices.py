@@ -93,8 +93,8 @@ def fit_special(level: str, pool: str | None, special_tokens: bool) -> bool:
     """
     if not special_tokens and (level != "text" or pool not in ("mean", "max", "sum")):
         raise RequestError(
-            f"{argument('special_tokens', False)} only applies to level 'text' with pool mean, max or sum; "
-            f"got level {level!r}" + (f" and pool {pool!r}" if pool else "")
+            f"{argument('special_tokens', False)} only applies to level 'text' with pool mean, max or sum, and the "
+            f"level is {level!r}{f' and the pool {pool!r}' if pool else ''}; leave it out"
         )
     return special_tokens
 

@@ -215,7 +215,7 @@ def _weights(text: str, count: int) -> tuple[float, ...]:
     except ValueError:
         raise RequestError(f"{text!r} aren't weights; give numbers separated by commas") from None
     if not all(abs(weight) <= _LARGEST for weight in weights):
-        raise RequestError(f"weights {text!r} aren't finite")
+        raise RequestError(f"weights {text!r} aren't finite in float32; give smaller ones")
     if len(weights) != count:
         raise RequestError(f"{len(weights)} weights for {count} layers; give one per layer")
     return weights

@@ -479,7 +479,9 @@ class WorkerOptions:
         kind="integer",
     )
     cluster: str | None = option(
-        None, "run the workers on the machines of a Ray cluster (see docs/scale.md)", choices=("ray",)
+        None,
+        "run the workers on the machines of a Ray cluster (see docs/explanation/scale.md)",
+        choices=("ray",),
     )
 
 

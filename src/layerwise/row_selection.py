@@ -87,7 +87,7 @@ def matches(name: str, column: Any, condition: Any) -> NDArray[np.bool_]:
     except (pa.ArrowException, TypeError) as error:
         why = str(error).partition("\n")[0]
         got = f"column {name!r} holds {kind} and can't be compared with {condition!r:.60}"
-        raise RequestError(f"{got}: {why}") from None
+        raise RequestError(f"{got} ({why}); give values of its type") from None
     return mask
 
 

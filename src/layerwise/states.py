@@ -398,7 +398,9 @@ class LayerStates(Layered):
         width_of_layers = self._checked_width()
         self._width = width_of_layers if width is None else width
         if index.num_rows != self.rows:
-            raise RequestError(f"the index has {index.num_rows} rows for {self.rows} vectors")
+            raise RequestError(
+                f"the index has {index.num_rows} rows for {self.rows} vectors; give a row for each"
+            )
 
     def _checked_width(self) -> int:
         """Return the width of the layers, after checking that all have it; sites may have others, and as many rows."""

@@ -91,7 +91,7 @@ def test_again_gives_the_same_bytes_and_so_do_other_neighbours_of_the_same_lengt
 
 
 def test_the_tolerances_of_the_docs_are_those_of_the_code() -> None:
-    text = (Path(__file__).parents[2] / "docs/scale.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs/explanation/scale.md").read_text(encoding="utf-8")
     (row,) = [line for line in text.splitlines() if line.startswith("| with plain transformers")]
     assert [float(cell) for cell in row.split("|")[2:4]] == [COMPUTED["fp32"], COMPUTED["bf16"]]
     assert measured_limit(0.0) == 0.02

@@ -693,7 +693,7 @@ def test_the_examples_in_the_document_work(tmp_path: Path, monkeypatch: pytest.M
         file.parent.mkdir()
         file.write_text(json.dumps(result), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    text = (Path(__file__).parents[2] / "docs" / "figures.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "figures.md").read_text(encoding="utf-8")
     exec("\n".join(re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)), {})
     assert (tmp_path / "curve.svg").exists()
     for name in lw.plots.__all__:

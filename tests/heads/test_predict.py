@@ -206,7 +206,7 @@ def test_texts_of_words(place: Path, encoder_of: Callable[[str], Any]) -> None:
 @pytest.mark.parametrize("mix", ["mean(1,3)", "learned(all)"])
 def test_the_reader_in_the_document_reads(texts: Any, tmp_path: Path, mix: str) -> None:
     head = lw.train(texts, task="classify", label="label", mix=mix, out=tmp_path / "h", draws=0)
-    document = (Path(__file__).parents[2] / "docs" / "heads.md").read_text(encoding="utf-8")
+    document = (Path(__file__).parents[2] / "docs" / "reference" / "heads.md").read_text(encoding="utf-8")
     scope: dict[str, Any] = {}
     exec(document.split("```python\n")[1].split("```")[0], scope)
     result = scope["logits"](tmp_path / "h", {name: texts.layer(name) for name in texts.layers})

@@ -17,7 +17,7 @@ from layerwise.probing.evaluate import CandidateEvaluation
 from layerwise.probing.fits import Fits, Scores
 
 Array = NDArray[np.float64]
-# As `docs/probe.md` says.
+# As `docs/explanation/probe.md` says.
 TOLERANCE = 2e-6
 
 

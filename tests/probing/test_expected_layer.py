@@ -172,7 +172,7 @@ def test_keys_are_in_the_docs(tmp_path: Path) -> None:
         label="y",
         **QUICK | {"head_type": "mlp", "vectors": tmp_path / "v.txt"},
     )
-    docs = (Path(__file__).parents[2] / "docs" / "probe.md").read_text(encoding="utf-8")
+    docs = (Path(__file__).parents[2] / "docs" / "explanation" / "probe.md").read_text(encoding="utf-8")
     listed = docs[docs.index("## `probe.json`") :]
     content = result.to_json()
     for name, following in (

@@ -120,7 +120,7 @@ def test_the_score_at_home_is_that_of_the_folds_that_choose() -> None:
     assert C is not None
     scaler = StandardScaler().fit(split.layer(1)[part == "train"])
     x = scaler.transform(split.layer(1))
-    # The probe's C is that of a mean loss per row, as docs/probe.md says: scikit-learn's own, on these rows.
+    # The probe's C is that of a mean loss per row, as docs/explanation/probe.md says: scikit-learn's own, on these rows.
     model = LogisticRegression(C=C[0], max_iter=1000).fit(x[part == "train"], y[part == "train"])
     score = model.score(x[part == "dev"], y[part == "dev"])
     assert result.transfer.home_score == pytest.approx(score, abs=1 / 80)

@@ -46,7 +46,7 @@ def test_a_test_set_has_no_retraining() -> None:
     [(2000, 5, 0.0302), (2000, 1, 0.0342), (2000 / 1.19, 5, 0.0325), (2000 / 1.19, 1, 0.0360)],
 )
 def test_the_difference_is_that_of_the_simulation(units: float, repeats: int, simulated: float) -> None:
-    """Differences that 80% of runs find, from the share at .03 and the slope of the curve in docs/probe.md.
+    """Differences that 80% of runs find, from the share at .03 and the slope of the curve in docs/explanation/probe.md.
 
     The last two are of documents of 20 rows. A tenth is what the docs promise; the simulated ones have errors of .001.
     """

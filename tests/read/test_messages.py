@@ -122,7 +122,7 @@ def test_two_columns_say_that_they_make_pairs() -> None:
 
 @pytest.mark.parametrize("text", [None, "a", "a,a", "a,", ["a"]])
 def test_join_needs_several_columns(text: Any) -> None:
-    with pytest.raises(RequestError, match="join needs two or more different columns in text"):
+    with pytest.raises(RequestError, match="join joins two or more different columns, and text names"):
         open_corpus(put("a.csv", "a,b,text\n1,2,3\n"), text=text, join=" ")
 
 

@@ -132,14 +132,14 @@ def test_accept_chooses_the_format(served: Served, accept: str, kind: str) -> No
 
 REFUSED: list[tuple[dict[str, Any], int, str]] = [
     ({"inputs": "a", "layers": "9"}, 400, "layers '9': layer 9 doesn't exist"),
-    ({"inputs": "a", "layers": {}}, 400, "layers needs a layer string"),
-    ({"inputs": "a", "layers": [True]}, 400, "layers needs a layer string"),
+    ({"inputs": "a", "layers": {}}, 400, "give a layer string"),
+    ({"inputs": "a", "layers": [True]}, 400, "give a layer string"),
     ({"inputs": "a", "layers": "1", "mix": "2"}, 400, "leave one of them out"),
     ({"inputs": "a", "level": "page"}, 400, "level 'page' doesn't exist"),
     ({"inputs": "a", "level": "span"}, 400, "spans go with level 'span'"),
     ({"inputs": "a", "level": "span", "spans": [[[0, 9]]]}, 400, "doesn't fit its 1 characters"),
-    ({"inputs": "a", "level": "span", "spans": [[0, 1]]}, 400, "spans needs a list of [start, end] for each"),
-    ({"inputs": "a", "level": "span", "spans": []}, 400, "spans needs a list of [start, end] for each"),
+    ({"inputs": "a", "level": "span", "spans": [[0, 1]]}, 400, "give a list of [start, end] for each"),
+    ({"inputs": "a", "level": "span", "spans": []}, 400, "give a list of [start, end] for each"),
     ({"inputs": "a", "level": "token", "pool": "mean"}, 400, "doesn't fit level 'token'"),
 ]
 

@@ -713,7 +713,7 @@ def test_probe_of_random_models_counts_their_texts(texts: lw.LayerDataset) -> No
 
 
 def test_the_time_left_of_a_probe_goes_by_what_candidates_cost() -> None:
-    """A clock that runs as fits do by the table in docs/performance.md shows a time left that is about right."""
+    """A clock that runs as fits do by the table in docs/explanation/performance.md shows a time left that is about right."""
     from layerwise.probing.candidates import candidates, time_of
 
     several = {one.name: time_of(one) for one in candidates(states_of(noise(20, 4, 7), {}), None)}

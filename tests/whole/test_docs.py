@@ -1,4 +1,4 @@
-"""Run the commands and code of README, and the reader in docs/format.md."""
+"""Run the commands and code of README and of the pages of docs, and the reader in docs/reference/format.md."""
 
 import json
 import re
@@ -18,11 +18,14 @@ import layerwise as lw
 from conftest import CORPUS
 from layerwise._util.silence import silenced
 from layerwise.cli.main import _parser, main
+from layerwise.encode import int8
 from serving_client import serving
 from warm import Python
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README, OVERVIEW = (
+    (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/reference/overview.md")
+)
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -38,9 +41,11 @@ esac
 """
 
 
-def test_the_readme_works_from_top_to_bottom(
+@pytest.fixture
+def run_commands(
     python: Python, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> Callable[[list[str]], str]:
+    """A function that runs commands in an empty folder with the examples, and returns what they print."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     script = tmp_path / "bin" / "layerwise"
@@ -49,37 +54,87 @@ def test_the_readme_works_from_top_to_bottom(
     script.write_text(LAYERWISE.format(real=real, warm=shlex.join(warm)))
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{script.parent}:{Path(sys.executable).parent}:/usr/bin:/bin")
-    for block in blocks(README, "console")[1:]:
-        for command in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
+
+    def run(commands: list[str]) -> str:
+        printed = []
+        for command in commands:
             done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+            if "--precision int8" in command and not int8.available():
+                assert "needs a processor with VNNI" in done.stderr
+                continue
             assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-    code = "\n".join(blocks(README, "python"))
+            printed.append(done.stdout)
+        return "".join(printed)
+
+    return run
+
+
+def commands(text: str) -> list[str]:
+    """The commands of the console blocks, also of those within a list."""
+    found = re.findall(r"^ *```console\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    return [command for block in found for command in re.findall(r"^ *\$ (.*)$", block, re.MULTILINE)]
+
+
+def run_code(code: str) -> str:
+    """Run code in a process of its own, with warnings as errors, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_overview_works_from_top_to_bottom(run_commands: Callable[[list[str]], str]) -> None:
+    run_commands(commands(OVERVIEW)[1:])
+    code = "\n".join(blocks(OVERVIEW, "python"))
     shown = r"\(2, 384\)|\['Angela Merkel'\]|\('emb', .*?\)"
     checked = re.sub(rf"^(\S.*?) {{2,}}# ({shown}).*$", r"assert (\1) == \2", code, flags=re.MULTILINE)
     assert checked.count("assert") == 3, "the comments with results are checked"
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", checked], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    run_code(checked)
+
+
+def test_the_readme_works_from_top_to_bottom(run_commands: Callable[[list[str]], str]) -> None:
+    five_promises = commands(README)
+    assert len(five_promises) == 8
+    printed = run_commands(five_promises)
+    assert '"label": "positive"' in printed, "the wonderful evening"
+    assert Path("page.html").stat().st_size < 1_000_000
+
+
+def test_the_ten_lines_of_the_readme_print_what_it_shows() -> None:
+    (code,), (shown,) = blocks(README, "python"), blocks(README, "text")
+    assert code.count("\n") <= 10
+    expected, printed = shown.split(), run_code(code).split()
+    assert len(expected) == len(printed) == 14
+    for a, b in zip(expected, printed, strict=True):
+        # Another processor may round the last digit the other way.
+        assert a == b or abs(float(a) - float(b)) < 0.015, f"README says {a}, and {b} came out"
+
+
+def test_the_readme_is_short() -> None:
+    words = re.sub(
+        r"^ *```.*?^ *```$|\]\([^)]*\)|[|#*>-]", " ", README, flags=re.MULTILINE | re.DOTALL
+    ).split()
+    assert 500 < len(words) < 850
 
 
 def test_the_example_of_sources_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    [code] = blocks((ROOT / "docs" / "sources.md").read_text(encoding="utf-8"), "python")
+    [code] = blocks((ROOT / "docs" / "reference" / "sources.md").read_text(encoding="utf-8"), "python")
     checked = re.sub(r"^(\S.*?) {2,}# (\[.*\])$", r"assert (\1) == \2", code, flags=re.MULTILINE)
     assert checked.count("assert") == 2
     exec(compile(checked, "sources.md", "exec"), {})
 
 
-def test_the_picture_in_the_readme_is_what_comes_out(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = blocks(README, "console")[0].partition("\n")
+def test_the_layers_in_the_overview_are_what_comes_out(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = blocks(OVERVIEW, "console")[0].partition("\n")
     assert shown[0] == '$ layerwise show "Hello, world!"'
     assert main(["show", "Hello, world!", "--device", "cpu"]) == 0
     expected, got = shown[2].split(), capsys.readouterr().out.split()
     assert len(expected) == len(got)
     for a, b in zip(expected, got, strict=True):
         # Another processor may round the last digit the other way.
-        assert a == b or abs(float(a) - float(b)) < 0.0015, f"README says {a}, and {b} came out"
+        assert a == b or abs(float(a) - float(b)) < 0.0015, f"the overview says {a}, and {b} came out"
 
 
 def test_the_readme_names_every_document_and_family() -> None:
@@ -92,7 +147,7 @@ def test_the_readme_names_every_document_and_family() -> None:
 def test_the_reader_in_the_format_document_reads(
     dtype: str, encoder_of: Callable[[str], Any], tmp_path: Path
 ) -> None:
-    (code,) = blocks((ROOT / "docs/format.md").read_text(encoding="utf-8"), "python")
+    (code,) = blocks((ROOT / "docs/reference/format.md").read_text(encoding="utf-8"), "python")
     reader: dict[str, Any] = {}
     exec(compile(code, "format.md", "exec"), reader)
     source = tmp_path / "texts.txt"
@@ -103,7 +158,7 @@ def test_the_reader_in_the_format_document_reads(
 
 
 def test_the_format_document_names_every_entry(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
-    text = (ROOT / "docs/format.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/format.md").read_text(encoding="utf-8")
     source = tmp_path / "texts.conll"
     source.write_text("a\tX\n\u200d\tY\n")
     for level in ("token", "word", "text"):
@@ -122,12 +177,12 @@ def test_the_format_document_names_every_entry(encoder_of: Callable[[str], Any],
         }
         names |= {*dataset.index.column_names, *dataset.texts.column_names} - {"tag"}
         for name in names:
-            assert f"`{name}`" in text, f"docs/format.md doesn't say what {name} is"
+            assert f"`{name}`" in text, f"docs/reference/format.md doesn't say what {name} is"
     assert f"version {dataset.manifest.version}" in text
 
 
 def test_the_analysis_document_names_every_measure(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
-    text = (ROOT / "docs/analysis.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/analysis.md").read_text(encoding="utf-8")
     lines = [{"words": ["Every", "layer", str(n)], "tag": ["a", "b", "a"]} for n in range(9)]
     (tmp_path / "words.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     dataset = lw.extract(
@@ -139,7 +194,7 @@ def test_the_analysis_document_names_every_measure(encoder_of: Callable[[str], A
         *result["measures"],
         *(key for measure in result["measures"].values() for key in measure),
     }:
-        assert f"`{name}`" in text, f"docs/analysis.md doesn't say what {name} is"
+        assert f"`{name}`" in text, f"docs/reference/analysis.md doesn't say what {name} is"
 
 
 def test_contributing_names_files_that_exist() -> None:
@@ -157,7 +212,9 @@ def test_contributing_names_files_that_exist() -> None:
 def test_the_code_of_the_models_page_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     scope: dict[str, Any] = {}
-    sites, words, context, vectors = blocks((ROOT / "docs/models.md").read_text(encoding="utf-8"), "python")
+    sites, words, context, vectors = blocks(
+        (ROOT / "docs/reference/models.md").read_text(encoding="utf-8"), "python"
+    )
     code = words + context
     shown = re.sub(r"^((?:states|dataset)\S+)  # (\[.*\])$", r"assert \1 == \2", code, flags=re.MULTILINE)
     assert shown.count("assert") == 4, "the comments with results are checked"
@@ -169,7 +226,7 @@ def test_the_code_of_the_models_page_works(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_code_of_the_alignment_page_works() -> None:
-    (code,) = blocks((ROOT / "docs/alignment.md").read_text(encoding="utf-8"), "python")
+    (code,) = blocks((ROOT / "docs/reference/alignment.md").read_text(encoding="utf-8"), "python")
     checked = re.sub(r"^(alignment\S+)  +# (\[.*\])$", r"assert \1 == \2", code, flags=re.MULTILINE)
     assert checked.count("assert") == 1, "the comment with a result is checked"
     scope: dict[str, Any] = {}
@@ -180,7 +237,7 @@ def test_the_code_of_the_alignment_page_works() -> None:
 def test_the_commands_and_the_code_of_the_export_page_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = (ROOT / "docs/export.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/export.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     (commands,) = blocks(text, "sh")
@@ -197,16 +254,16 @@ def test_the_commands_and_the_code_of_the_export_page_work(
     assert 0 <= scope["rows"].min() <= scope["rows"].max() < rows
     facts = json.loads(Path("reviews-pca/export.json").read_text())
     for name in (*facts, *facts["recall"]):
-        assert f"`{name}`" in text, f"docs/export.md doesn't say what {name} is"
+        assert f"`{name}`" in text, f"docs/reference/export.md doesn't say what {name} is"
     files = {path.name for folder in ("bits", "pca", "index") for path in Path(f"reviews-{folder}").iterdir()}
     for name in files:
-        assert f"`{name}`" in text, f"docs/export.md doesn't say what {name} is"
+        assert f"`{name}`" in text, f"docs/reference/export.md doesn't say what {name} is"
 
 
 def test_the_code_and_the_commands_of_the_cut_page_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = (ROOT / "docs/cut.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/cut.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     (code,) = blocks(text, "python")
     checked = re.sub(r"^(cut\S+ \S+)  # (\(.*\))$", r"assert (\1) == \2", code, flags=re.MULTILINE)
@@ -222,7 +279,7 @@ def test_the_code_and_the_commands_of_the_cut_page_work(
 
 
 def test_the_code_of_the_serve_page_works(minilm: Any) -> None:
-    text = (ROOT / "docs/serve.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/serve.md").read_text(encoding="utf-8")
     with serving([minilm]) as served:
         for code in blocks(text, "python"):
             assert "localhost:8000" in code
@@ -230,13 +287,13 @@ def test_the_code_of_the_serve_page_works(minilm: Any) -> None:
 
 
 def test_the_serve_page_names_every_route_and_metric(minilm: Any) -> None:
-    text = (ROOT / "docs/serve.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/serve.md").read_text(encoding="utf-8")
     with serving([minilm]) as served:
         served.post("/embed", inputs="a")
         served.post("/embed", inputs=1)
         metrics = served.client.get("/metrics").text
     for name in re.findall(r"^# HELP (\S+)", metrics, re.MULTILINE):
-        assert name in text, f"docs/serve.md doesn't name {name}"
+        assert name in text, f"docs/reference/serve.md doesn't name {name}"
     for route in (
         "/v1/embeddings",
         "/v1/models",

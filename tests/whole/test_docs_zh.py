@@ -1,4 +1,4 @@
-"""The documents in Chinese: their commands and code are run, or are those of the English README, which are."""
+"""The documents in Chinese: their commands and code are run, or are those of the English ones, which are."""
 
 import ast
 import io
@@ -18,46 +18,73 @@ from conftest import SHARED
 from layerwise.cli.main import main
 
 ROOT = Path(__file__).parents[2]
-ENGLISH, README, TUTORIAL = (
-    (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh.md", "docs/zh/tutorial.md")
+ENGLISH, ENGLISH_OVERVIEW, README, OVERVIEW, TUTORIAL = (
+    (ROOT / name).read_text(encoding="utf-8")
+    for name in (
+        "README.md",
+        "docs/reference/overview.md",
+        "README.zh.md",
+        "docs/zh/overview.md",
+        "docs/zh/tutorial.md",
+    )
 )
 WITH_JIEBA = "--word-split jieba"
 
 
 def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    """The code blocks of a language, also those within a list."""
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
 
 
 def commands(text: str) -> list[str]:
-    return [line[2:] for block in blocks(text, "console") for line in block.splitlines() if line[:2] == "$ "]
+    lines = [line.strip() for block in blocks(text, "console") for line in block.splitlines()]
+    return [line[2:] for line in lines if line[:2] == "$ "]
 
 
 def statements(text: str) -> list[str]:
     return [ast.dump(node) for block in blocks(text, "python") for node in ast.parse(block).body]
 
 
-def test_the_readme_has_commands_and_code_that_are_run() -> None:
-    run = {*commands(ENGLISH), *commands(TUTORIAL)}
-    assert len(commands(README)) > 15
-    assert [command for command in commands(README) if command not in run] == []
-    english = statements(ENGLISH)
-    assert [node for node in statements(README) if node not in english] == []
-    assert len(statements(README)) > 6
+@pytest.mark.parametrize(
+    ("chinese", "english", "least"),
+    [(README, ENGLISH, 8), (OVERVIEW, ENGLISH_OVERVIEW, 15)],
+    ids=["readme", "overview"],
+)
+def test_commands_and_code_are_those_of_the_english_page(chinese: str, english: str, least: int) -> None:
+    run = {*commands(english), *commands(TUTORIAL)}
+    assert len(commands(chinese)) >= least
+    assert [command for command in commands(chinese) if command not in run] == []
+    assert [node for node in statements(chinese) if node not in statements(english)] == []
+    assert len(statements(chinese)) >= 5
+
+
+def test_both_readmes_show_the_same_numbers() -> None:
+    assert blocks(README, "text") == blocks(ENGLISH, "text")
+    for number in ("98.5%", "7.4%", "17.1%", "0.62", "0.48"):
+        assert ENGLISH.count(number) == README.count(number) > 0
 
 
 @pytest.mark.parametrize(
     ("text", "folder"),
-    [(README, ROOT), (TUTORIAL, ROOT / "docs/zh"), (ENGLISH, ROOT)],
-    ids=["zh", "tutorial", "en"],
+    [
+        (README, ROOT),
+        (OVERVIEW, ROOT / "docs/zh"),
+        (TUTORIAL, ROOT / "docs/zh"),
+        (ENGLISH, ROOT),
+        (ENGLISH_OVERVIEW, ROOT / "docs/reference"),
+    ],
+    ids=["zh", "overview-zh", "tutorial", "en", "overview"],
 )
 def test_links_lead_to_files_and_headings(text: str, folder: Path) -> None:
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
     assert links
     for link in links:
         path, _, heading = link.partition("#")
-        page = (folder / path).read_text(encoding="utf-8") if path else text
-        names = [anchor(line) for line in page.splitlines() if line.startswith("#")] if heading else []
-        assert not heading or heading in names, f"{link}: there are {names}"
+        assert (folder / path).exists(), f"there is no {path}"
+        if heading:
+            page = (folder / path).read_text(encoding="utf-8") if path else text
+            names = [anchor(line) for line in page.splitlines() if line.startswith("#")]
+            assert heading in names, f"{link}: there are {names}"
 
 
 def anchor(heading: str) -> str:

@@ -1,4 +1,4 @@
-"""Run the commands and the code of docs/proteins.md with a tiny random ESM-2 of the real vocabulary."""
+"""Run the commands and the code of docs/reference/proteins.md with a tiny random ESM-2 of the real vocabulary."""
 
 import json
 import re
@@ -11,7 +11,7 @@ import layerwise as lw
 from layerwise.cli.main import main
 from proteins import make_esm
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "proteins.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "reference" / "proteins.md").read_text(encoding="utf-8")
 MODEL = "facebook/esm2_t6_8M_UR50D"
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 

@@ -2,7 +2,7 @@
 
 Every reader of datasets, heads, models and results opens its files here; otherwise a pipe could block it for ever, and
 a small file could fill the memory. Sources of text may be pipes, and are read by `read`. The limits are those of
-`docs/format.md`.
+`docs/reference/format.md`.
 """
 
 import errno

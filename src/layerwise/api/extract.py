@@ -97,8 +97,9 @@ def extract(
         separator, na, sentence_id, join, classes, document: see `read.ReaderOptions`.
         no_text: store no texts, words, token numbers or carried columns of strings.
         keep: with `no_text`, carried columns to store anyway.
-        redact: replace personal data by its kind, such as `[PERSON]`, before the model sees it (`docs/privacy.md`); what finds
-            it: `presidio`, a file of spans, a head for tags, or a token-classification model. Other columns stay as they are.
+        redact: replace personal data by its kind, such as `[PERSON]`, before the model sees it (`docs/explanation/privacy.md`);
+            what finds it: `presidio`, a file of spans, a head for tags, or a token-classification model. Other
+            columns stay as they are.
         shard_texts: texts per shard.
         append: add new shards to a finished dataset: the rest of a source that has grown, or all of another
             source. The dataset stays unchanged until they are complete. Prompt and context are those of the dataset.

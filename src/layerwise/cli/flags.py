@@ -76,7 +76,7 @@ _TYPES: dict[str, Callable[[str], Any]] = {
 def add(
     parser: argparse.ArgumentParser, options: type, *, without: Collection[str] = (), **defaults: Any
 ) -> None:
-    """Add a flag for each option.
+    """Add a flag for each option; help groups flags by the class that has the option, under its docstring.
 
     Args:
         parser: the parser of the command.
@@ -85,7 +85,8 @@ def add(
         **defaults: defaults of the command, for options where they differ from those of the dataclass.
     """
     for option in _without(options, without):
-        _add(parser, option, defaults.get(option.name, option.default))
+        group = _group(parser, _class_of(options, option.name))
+        _add(group, option, defaults.get(option.name, option.default))
 
 
 def values(args: argparse.Namespace, options: type, *, without: Collection[str] = ()) -> dict[str, Any]:
@@ -124,7 +125,19 @@ def _without(options: type, without: Collection[str]) -> Iterator[Field[Any]]:
     return (option for option in fields(options) if option.name not in without)
 
 
-def _add(parser: argparse.ArgumentParser, option: Field[Any], default: Any) -> None:
+def _class_of(options: type, name: str) -> type:
+    """Return the class among `options` and its bases that says what an option is."""
+    return next(cls for cls in options.__mro__ if name in vars(cls).get("__annotations__", {}))
+
+
+def _group(parser: argparse.ArgumentParser, options: type) -> argparse._ArgumentGroup:
+    """Return the group of flags of a class, which is added when its first flag is."""
+    title = (options.__doc__ or "").partition("\n")[0].removesuffix(".").replace("`", "")
+    groups = (group for group in parser._action_groups if group.title == title)
+    return next(groups, None) or parser.add_argument_group(title)
+
+
+def _add(parser: argparse._ArgumentGroup, option: Field[Any], default: Any) -> None:
     name = flag_name(option.name)
     text = option.metadata["help"].replace("%", "%%")
     if default is True:

@@ -72,7 +72,7 @@ def merge_adapter(model: nn.Module, adapter: Adapter, name: str) -> tuple[str, .
     """
     what = f"adapter {adapter.name or name!r:.200}"
     if importlib.util.find_spec("peft") is None:
-        raise ModelError(f"{what} needs an extra package: {_PIP}")
+        raise ModelError(f"{what} needs an extra package; run: {_PIP}")
     # peft warns of parts that it skips; these are refused below.
     # New tensors are random until they are loaded.
     with _adapter_errors(what, adapter.kind), silenced(), torch.random.fork_rng(devices=[]):
@@ -241,9 +241,9 @@ def _check_merged(what: str, kind: str, model: nn.Module, expected: list[torch.T
             raise _not_merged(what, kind)
 
 
-def _not_merged(what: str, kind: str) -> ModelError:
+def _not_merged(what: str, kind: str, why: str = "") -> ModelError:
     return ModelError(
-        f"{what} is of the kind {kind}, which can't be merged into its base; use one that can, such as LoRA"
+        f"{what} is of the kind {kind}, which can't be merged into its base{why}; use one that can, such as LoRA"
     )
 
 
@@ -255,12 +255,14 @@ def _adapter_errors(what: str, kind: str) -> Iterator[None]:
     except LayerwiseError:
         raise
     except (NotImplementedError, AttributeError) as error:
-        raise ModelError(f"{_not_merged(what, kind)} ({first_line(error)})") from error
+        raise _not_merged(what, kind, f" ({first_line(error)})") from error
     except Exception as error:
         if "cannot merge" in str(error):
-            raise ModelError(f"{_not_merged(what, kind)} ({first_line(error)})") from error
+            raise _not_merged(what, kind, f" ({first_line(error)})") from error
         if "not found in the base model" in str(error):
             raise ModelError(
                 f"{what} changes modules that its base doesn't have ({first_line(error)}); {right_base()}"
             ) from error
-        raise ModelError(f"{what} can't be loaded: {reason(error)}") from error
+        raise ModelError(
+            f"{what} can't be loaded: {reason(error)}; fetch it again, or use one of this base"
+        ) from error

@@ -173,7 +173,7 @@ def local_folder(name: str | Path) -> Path | None:
 
 def _alias_folder() -> Path:
     if importlib.util.find_spec(_ALIAS_MODULE) is None:
-        raise ModelError(f"model {ALIAS!r} needs an extra package: {_ALIAS_FIX}")
+        raise ModelError(f"model {ALIAS!r} needs an extra package; run: {_ALIAS_FIX}")
     return Path(importlib.import_module(_ALIAS_MODULE).MODEL_DIR)
 
 
@@ -181,10 +181,12 @@ def _from_folder(name: str, folder: Path, revision: str | None, allow_pickle: bo
     try:
         return _read_folder(name, folder, revision, allow_pickle)
     except RecursionError:
-        raise ModelError(f"model {name!r}: a JSON file in {folder} is nested too deeply to be read") from None
+        raise ModelError(
+            f"model {name!r}: a JSON file in {folder} is nested too deeply to be read; fetch the model again"
+        ) from None
     except OSError as error:
         raise ModelError(
-            f"model {name!r}: {error.filename or folder} can't be read ({error.strerror})"
+            f"model {name!r}: {error.filename or folder} can't be read ({error.strerror}); correct this and try again"
         ) from None
 
 
@@ -322,7 +324,9 @@ def _check_vocabulary(name: str, home: Path) -> None:
     if read_object(home / TOKENIZER_CONFIG).get("tokenizer_class") in _OF_BYTES:
         return
     # Without one, transformers would make a tokenizer to which all words are unknown.
-    raise ModelError(f"model {name!r}: {home} holds no tokenizer ({', '.join(_VOCABULARIES)})")
+    raise ModelError(
+        f"model {name!r}: {home} holds no tokenizer ({', '.join(_VOCABULARIES)}); put that of the model there"
+    )
 
 
 def _download(name: str, revision: str | None, allow_pickle: bool) -> Path:

@@ -49,7 +49,9 @@ def _check_file(checkpoint: Checkpoint, path: Path) -> None:
     try:
         entries = read_json(path, lenient=True)
     except (OSError, ValueError) as error:
-        raise ModelError(f"model {checkpoint.name!r} can't be loaded: {path}: {first_line(error)}") from None
+        raise ModelError(
+            f"model {checkpoint.name!r} can't be loaded: {path}: {first_line(error)}; put the right file there"
+        ) from None
     if not isinstance(entries, dict):
         raise ModelError(
             f"model {checkpoint.name!r} can't be loaded: {path} holds no JSON object; put the right file there"

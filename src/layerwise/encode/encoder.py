@@ -463,7 +463,9 @@ class Encoder:
         with computing():
             maps = self._engine.attention(shard.plan.sequences) if isinstance(self._engine, Engine) else None
         if maps is None:
-            raise ModelError(f"model {self.checkpoint.name!r} ({self.family}) gives no attention maps")
+            raise ModelError(
+                f"model {self.checkpoint.name!r} ({self.family}) gives no attention maps; leave them out, or use another model"
+            )
         rows = shard.plan.whole.all.tokens
         of_blocks = {number: block.numpy()[:, rows][:, :, rows] for number, block in maps.items()}
         none = np.full_like(next(iter(of_blocks.values())), np.nan)

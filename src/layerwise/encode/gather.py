@@ -136,7 +136,7 @@ class Memory:
         for name, filled in self._filled.items():
             if not filled.all():
                 raise ModelError(
-                    f"{int((~filled).sum())} of {len(filled)} rows of layer {name} didn't arrive"
+                    f"{int((~filled).sum())} of {len(filled)} rows of layer {name} didn't arrive; report this"
                 )
         return self._layers
 

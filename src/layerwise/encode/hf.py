@@ -14,25 +14,30 @@ import copy
 import logging
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-import transformers
 from safetensors import SafetensorError
 from torch import nn
-from transformers import (
-    AlbertTokenizer,
-    AttentionInterface,
-    AutoConfig,
-    AutoModel,
-    AutoTokenizer,
-    BertTokenizer,
-    EsmTokenizer,
-)
-from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
+
+with warnings.catch_warnings():
+    # tqdm warns in a notebook without ipywidgets, which would draw its bars; nothing here shows them.
+    warnings.filterwarnings("ignore", "IProgress not found")
+    import transformers
+    from transformers import (
+        AlbertTokenizer,
+        AttentionInterface,
+        AutoConfig,
+        AutoModel,
+        AutoTokenizer,
+        BertTokenizer,
+        EsmTokenizer,
+    )
+    from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
 from layerwise._util.locks import Shared, new_lock
 from layerwise._util.paths import reason
@@ -460,7 +465,9 @@ def _from_tensorflow(
     try:
         tensors, left_out = read_weights(files, config.model_type, config.num_hidden_layers, shapes)
     except (OSError, ValueError) as error:
-        raise ModelError(f"model {checkpoint.name!r} can't be loaded: {reason(error)}") from None
+        raise ModelError(
+            f"model {checkpoint.name!r} can't be loaded: {reason(error)}; fetch its files again"
+        ) from None
     model, info = type(meta_model).from_pretrained(
         None,
         config=config,
@@ -486,7 +493,7 @@ def _check_before_loading(
     if further:
         raise ModelError(
             f"model {checkpoint.name!r} ({config.model_type}) has weights in further files ({', '.join(further)}), which "
-            "isn't supported"
+            "isn't supported; use another model"
         )
     itemsize = dtype.itemsize if isinstance(dtype, torch.dtype) else None
     check_sizes_of_weights(checkpoint, _parameter_count(model_class, config, trust_remote_code), itemsize)

@@ -47,7 +47,7 @@ def check_config(name: str, home: Path) -> None:
     if configs or (home / CONFIG).is_file():
         return
     inner = [path.name for path in _folders(home) if (path / CONFIG).is_file() or google_configs(path)]
-    hint = f"; give one of its folders, {', '.join(inner):.200}" if inner else ""
+    hint = f"; give one of its folders, {', '.join(inner):.200}" if inner else "; give the folder of a model"
     if find_weights(name, home):
         hint = "; its weights are of TensorFlow: put the configuration beside them (bert_config.json, or config.json)"
     raise ModelError(f"model {name!r}: {home} holds no config.json, so it is no transformers model{hint}")
@@ -72,7 +72,8 @@ def without_weights(name: str, home: Path, revision: str | None) -> ModelError:
             f"model {name!r} has its weights in {unread[0][0]!r}, {unread[0][1]}, which isn't read; use a version with "
             "model.safetensors, or with a checkpoint of TensorFlow (.index and .data files, or tf_model.h5)"
         )
-    hint = f"; if its weights are a pickle, {argument('allow_pickle', True)} loads them" if revision else ""
+    pickle = f"; if its weights are a pickle, {argument('allow_pickle', True)} loads them"
+    hint = pickle if revision else "; put the weights of the model there"
     return ModelError(f"model {name!r}: {home} holds no model.safetensors{hint}")
 
 

@@ -34,7 +34,7 @@ def _model_error(checkpoint: Checkpoint, error: BaseException, problem: str) -> 
     if "trust_remote_code" in str(error):
         return ModelError(
             f"model {checkpoint.name!r} brings code of its own, which is run only with "
-            f"{argument('trust_remote_code', True)}"
+            f"{argument('trust_remote_code', True)}; add it if you trust the code"
         )
     # The message refers to a report of transformers, which is silenced.
     if "ignore_mismatched_sizes" in str(error):

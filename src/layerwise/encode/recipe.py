@@ -115,7 +115,7 @@ def read_recipe(name: str, root: Path) -> SentenceTransformersRecipe:
     kinds = [kind.rsplit(".", 1)[-1] for kind, _ in modules]
     if kinds[0] != "Transformer":
         raise ModelError(
-            f"model {name!r}: its first sentence-transformers module is {kinds[0]!r}, not a Transformer"
+            f"model {name!r}: its first sentence-transformers module is {kinds[0]!r}, not a Transformer; use a model with one"
         )
     home = modules[0][1]
     settings = _settings(home)

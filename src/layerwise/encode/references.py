@@ -125,7 +125,7 @@ def _check(references: References, texts: Sequences, name: str) -> None:
     for layers, ids in zip(references.layers, texts.ids, strict=True):
         if any(layer.shape != (len(ids), references.width) for layer in layers):
             raise ModelError(
-                f"model {name!r} changes the length or width from layer to layer, which isn't supported"
+                f"model {name!r} changes the length or width from layer to layer, which isn't supported; use another model"
             )
     if not all(bool(layer.isfinite().all()) for layer in references.layers[0]):
         raise ModelError(

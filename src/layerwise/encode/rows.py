@@ -210,12 +210,14 @@ def _spans(example: Example, tokens: Tokens, spans: Sequence[tuple[int, int]], w
     for start, end in spans:
         if not 0 <= start < end <= len(example.text):
             raise RequestError(
-                f"{where()}: span ({start}, {end}) doesn't fit its {len(example.text)} characters"
+                f"{where()}: span ({start}, {end}) doesn't fit its {len(example.text)} characters; give 0 <= start < end"
             )
     groups = alignment.by_overlap(tokens.starts, tokens.ends, spans)
     for (start, end), token_count in zip(spans, groups.counts.tolist(), strict=True):
         if not token_count:
-            raise RequestError(f"{where()}: span ({start}, {end}) {example.text[start:end]!r} holds no token")
+            raise RequestError(
+                f"{where()}: span ({start}, {end}) {example.text[start:end]!r} holds no token; leave it out"
+            )
     borders = np.asarray(spans, dtype=np.int64).reshape(-1, 2)
     extra = {"span": np.arange(len(borders)), "unknown": _unknown(tokens, groups)}
     return TextRows(RowColumns(borders[:, 0], borders[:, 1], extra), groups)

@@ -138,7 +138,7 @@ def record_layers(taps: Sequence[Tap], run_model: Callable[[], Any], *, stops: b
         for handle in handles:
             handle.remove()
     if len(layers) < len(taps):
-        raise ModelError("the model's forward ends without a layer that it gave before")
+        raise ModelError("the model's forward ends without a layer that it gave before; use another model")
     return [layers[layer] for layer in range(len(taps))]
 
 

@@ -357,7 +357,7 @@ class Tokenizer:
     def _unknown_token(self) -> int:
         if self._substitute is None:
             raise ModelError(
-                f"the tokenizer of {self._name!r} drops a word and has no unknown token to replace it"
+                f"the tokenizer of {self._name!r} drops a word and has no unknown token to replace it; leave the word out"
             )
         return self._substitute
 

@@ -106,7 +106,8 @@ class Benchmark(Result):
 def check_request(model: str | Path, shape: str | None, texts: int, rounds: int) -> None:
     """Raise RequestError for what can't be measured; see `api.bench`."""
     if texts < 1 or rounds < 1:
-        raise RequestError(f"{argument('texts', texts)} and {argument('rounds', rounds)} must be at least 1")
+        name, number = ("texts", texts) if texts < 1 else ("rounds", rounds)
+        raise RequestError(f"{argument(name, number)} is too small; give 1 or more")
     if shape is not None and shape not in SHAPES:
         raise RequestError(f"{argument('shape', shape)} isn't known; there is {', '.join(SHAPES)}")
     if shape is not None and str(model) != "minilm":

@@ -37,7 +37,7 @@ from layerwise.wording import Message, reason
 Jobs = dict[str, Callable[[Tracker], Measured]]
 """Functions that compute a measure, by the name of the measure; they report their progress to the tracker."""
 _SLOW = ("svcca", "pwcca", "procrustes")  # repeating them would take most of the time
-# Seconds of a measure on 2,000 rows of minilm's layers, without repeats (docs/performance.md); others: _FAST_SECONDS.
+# Seconds of a measure on 2,000 rows of minilm's layers, without repeats (docs/explanation/performance.md); others: _FAST_SECONDS.
 _SECONDS = {
     "effective_rank": 0.25,
     "dataset_entropy": 0.08,
@@ -94,7 +94,7 @@ class SampledLayers:
         return {f"against_{m.name}": partial(self._against_job, m, others) for m in MEASURES}
 
     def cost(self, name: str) -> float:
-        """Return about how many seconds a measure takes, repeats included; see the table in docs/performance.md."""
+        """Return about how many seconds a measure takes, repeats included; see the table in docs/explanation/performance.md."""
         kind = name.removeprefix("against_")
         once = _SECONDS.get(kind, _FAST_SECONDS) / (len(self.names) if kind != name else 1)
         if kind.startswith(("retrieval_", "language_")):

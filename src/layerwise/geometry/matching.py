@@ -34,7 +34,7 @@ def same_rows(sample: Sample, other: Layered, notes: list[Message]) -> Sample:
     if not set(other.layers) & set(whole.layers):
         raise RequestError(
             f"{argument('against')} holds layers {', '.join(other.layers)} and the dataset {', '.join(whole.layers)}: "
-            "none in common"
+            "none in common; extract the same layers"
         )
     matched = pick(other, sample.chosen)
     for name in (*_PLACES, "text"):

@@ -89,7 +89,9 @@ def _check_shape(fitted: Fitted, x: F32) -> None:
     first = fitted.weight if fitted.hidden is None else fitted.hidden[0]
     expected = (len(fitted.mix_weights), len(first))
     if x.ndim != 3 or (x.shape[0], x.shape[2]) != expected:
-        raise RequestError(f"rows of shape {x.shape} don't fit a head for (layers, width) = {expected}")
+        raise RequestError(
+            f"rows of shape {x.shape} don't fit a head for (layers, width) = {expected}; give rows of its mix"
+        )
 
 
 def _mixed(fitted: Fitted, x: F32, hidden: bool) -> F32:

@@ -125,7 +125,7 @@ class LayerMix(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         if len(names) != self.n_features_in_:
             raise RequestError(
                 f"input_features should have length equal to number of features ({self.n_features_in_}), "
-                f"got {len(names)}"
+                f"got {len(names)}; give a name per column"
             )
 
     def __sklearn_tags__(self) -> Any:

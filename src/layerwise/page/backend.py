@@ -142,12 +142,12 @@ def answer(backend: PageBackend, what: str, query: Mapping[str, str]) -> Any:
         return backend.neighbours(row, _required(query, "layer"), k)
     if what == "search":
         return backend.search(_required(query, "q"))
-    raise RequestError(f"there is no request {what!r}")
+    raise RequestError(f"there is no request {what!r}; ask for head, coords, text, neighbours or search")
 
 
 def _required(query: Mapping[str, str], name: str) -> str:
     if name not in query:
-        raise RequestError(f"{name!r} is missing")
+        raise RequestError(f"{name!r} is missing; give it")
     return query[name]
 
 
@@ -156,6 +156,6 @@ def _numbers(query: Mapping[str, str], name: str) -> list[int]:
     items = _required(query, name).split(",")
     if not all(item.isascii() and item.isdecimal() and len(item) < 19 for item in items):
         raise RequestError(
-            f"{name} {query[name]!r:.60} isn't a whole number of 0 or more, or several separated by commas"
+            f"{name} {query[name]!r:.60} is no list of numbers; give whole numbers of 0 or more, separated by commas"
         )
     return [int(item) for item in items]

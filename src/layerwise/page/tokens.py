@@ -75,7 +75,9 @@ def tokens_of(
     """
     if not isinstance(dataset, LayerDataset):
         if attention or requested:
-            raise RequestError("tokens and attention need a dataset on disk, and these are rows in memory")
+            raise RequestError(
+                "tokens and attention need a dataset on disk, and these are rows in memory; leave them out, or give a dataset"
+            )
         return [], Message("note.tokens.memory")
     settings = dataset.manifest.settings
     if attention and (settings.context is not None or settings.reading.joint):

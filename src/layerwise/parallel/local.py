@@ -199,8 +199,9 @@ class _WorkerProcess:
 
     def _death_message(self, status: int) -> str:
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        advice = f"; it may need more memory: give fewer workers or a smaller {argument('batch_tokens')}"
-        return f"worker {self._first_message[1]} {how}, {_TRIES} times{advice if status == -9 else ''}"
+        memory = f"it may need more memory: give fewer workers or a smaller {argument('batch_tokens')}"
+        advice = memory if status == -9 else "run the same command again"
+        return f"worker {self._first_message[1]} {how}, {_TRIES} times; {advice}"
 
     def stop(self) -> None:
         """Kill the process; its thread then ends by itself."""

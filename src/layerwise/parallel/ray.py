@@ -206,7 +206,9 @@ class RayExecutor(Executor):
             if lost_before <= _TRIES:
                 self._start(lost_before)
             elif not (self._ready or self._under_way):  # else the others continue without it
-                raise LayerwiseError(f"a worker was lost {lost_before} times before it was ready: {why}")
+                raise LayerwiseError(
+                    f"a worker was lost {lost_before} times before it was ready: {why}; run the same command again"
+                )
             return
         if worker in self._ready:  # once only: each of its tasks reports the loss
             self._ready.remove(worker)
@@ -214,7 +216,9 @@ class RayExecutor(Executor):
             self._start()
         task.losses += 1
         if task.losses > _TRIES:
-            raise LayerwiseError(f"a worker was lost {task.losses} times with the same shard: {why}")
+            raise LayerwiseError(
+                f"a worker was lost {task.losses} times with the same shard: {why}; run the same command again"
+            )
         self._waiting.appendleft(task)
 
     def close(self) -> None:

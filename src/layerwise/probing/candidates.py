@@ -46,7 +46,7 @@ class Candidate:
 
 
 def time_of(candidate: Candidate) -> float:
-    """Return about how long a candidate takes, relative to a layer of medium depth; see docs/performance.md."""
+    """Return about how long a candidate takes, relative to a layer of medium depth; see docs/explanation/performance.md."""
     how, layers = candidate.mix.how, len(candidate.mix.layers)
     if how == "layer" or layers == 1:
         return 0.3 + 1.6 * candidate.cost  # rows of deeper layers are less alike

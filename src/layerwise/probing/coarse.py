@@ -7,8 +7,8 @@ first repeat. One Gram matrix serves all folds. A candidate is ruled out if its 
 than `MARGIN` and 3.3 standard errors of the paired difference (one side of .0005), clustered by group.
 
 The discriminant's scores differ from those of logistic regression; `MARGIN` covers by how much more they do for one
-candidate than for another (docs/probe.md has the measurements). A learned mix has no closed form and is kept, since it
-can be as good as any of its layers.
+candidate than for another (docs/explanation/probe.md has the measurements). A learned mix has no closed form and is kept,
+since it can be as good as any of its layers.
 """
 
 from collections.abc import Sequence

@@ -29,7 +29,7 @@ from layerwise.results import Estimate
 LEVEL = 0.95
 # Weight of the covariance between inner fits for the variance that retraining adds, as a + b / repeats: the folds change
 # with each repeat, the rows don't. From simulation with five outer and three inner folds, where labels at random need
-# most (docs/probe.md).
+# most (docs/explanation/probe.md).
 _OF_ROWS, _OF_FOLDS = 0.85, 0.35
 _DRAWS = 20_000
 _BLOCK = 1_000  # draws whose differences fit in the cache

@@ -10,7 +10,9 @@ import numpy as np
 from layerwise.array_types import F32, F64, I64
 from layerwise.probing.design import CodeBlock
 
-_FIRST = 2  # position of C for the first fitted block of a code, before which no block was fitted to choose by
+_FIRST = (
+    2  # position of C for the first fitted block of a code, before which no block was fitted to choose by
+)
 
 
 class OnlineCodes:

@@ -3,7 +3,7 @@
 Two candidates that answer differently on a share d of n independent rows have a difference whose standard error is about
 √(d / n), and retraining adds to it, by more where rows are few. To be told apart, a candidate must lead the one with the
 median score by the quantile of the studentised range of the better half of the candidates (`comparison`), and by some more
-to be found in about 80% of cases. The constants come from `benchmarks/power.py`, whose results (docs/probe.md) these
+to be found in about 80% of cases. The constants come from `benchmarks/power.py`, whose results (docs/explanation/probe.md) these
 differences meet within about a tenth. Rows that are in a few groups can't show any difference.
 """
 

@@ -23,7 +23,7 @@ from layerwise.states import Layered
 from layerwise.wording import Message
 
 FOLDS = 5
-# Durations relative to a layer of medium depth, from the table in docs/performance.md.
+# Durations relative to a layer of medium depth, from the table in docs/explanation/performance.md.
 RANDOM_FITS = 0.75  # a candidate on a random model, without codes, relative to its own time
 ENCODING = 3.5  # encoding all texts to the last layer
 CODES = 3  # orders of the online code

@@ -32,7 +32,7 @@ from layerwise.states import Layered
 from layerwise.wording import Message, digits, percent, some
 
 RESAMPLED = 20  # number of refits of a learned mix, for the intervals of its weights
-# Durations relative to a layer of medium depth, from the table in docs/performance.md.
+# Durations relative to a layer of medium depth, from the table in docs/explanation/performance.md.
 _BASELINES = 1.0
 _IMBALANCED = (
     4.0  # from how many times the mean of the other classes the largest one has, an imbalance is told

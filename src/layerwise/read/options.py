@@ -128,8 +128,8 @@ def joined_names(names: Sequence[str]) -> tuple[str, ...]:
     """
     if len(names) < 2 or not all(names) or len(set(names)) < len(names):
         raise RequestError(
-            f"{argument('join')} needs two or more different columns in {argument('text')}, such as title,description, and "
-            f"{','.join(names)!r} names others"
+            f"{argument('join')} joins two or more different columns, and {argument('text')} names {','.join(names)!r}; name "
+            "them, such as title,description"
         )
     return tuple(names)
 
@@ -173,7 +173,7 @@ def check_options(options: ReaderOptions, format: str) -> None:
     if options.text and options.words:
         text = options.text if isinstance(options.text, str) else ",".join(options.text)
         raise RequestError(
-            f"{argument('text', text)} and {argument('words', options.words)} exclude each other: "
+            f"{argument('text', text)} and {argument('words', options.words)} exclude each other; "
             "name a column of raw text or one of words"
         )
     if options.text and options.sentence_id:

@@ -101,7 +101,7 @@ class Fields:
         value = self._values[name]
         if not isinstance(value, list) or len(value) != count or not all(map(_are_spans, value)):
             raise FieldError(
-                f"{name} needs a list of [start, end] for each of the {count} texts, such as [[[0, 5]]] for one text",
+                f"{name} has another form than spans of {count} texts; give a list of [start, end] for each, such as [[[0, 5]]]",
                 name,
             )
         return [[(start, end) for start, end in spans] for spans in value]

@@ -58,7 +58,11 @@ class Access:
                 "the header Host names another machine; start the server with --allow-host NAME",
             )
         if not is_same_origin(headers.get("origin"), host):
-            raise Refusal(403, "forbidden", "requests from pages of other sites are refused")
+            raise Refusal(
+                403,
+                "forbidden",
+                "requests from pages of other sites are refused; send it from the server's own page, or without Origin",
+            )
 
     def check_key(self, headers: Mapping[str, str]) -> None:
         """Check the key, in constant time.

@@ -76,7 +76,8 @@ def layers_of(fields: Fields) -> Any:
     if all(isinstance(item, str | int) and not isinstance(item, bool) for item in items):
         return layers
     raise FieldError(
-        "layers needs a layer string, such as 'all' or '-4:', a number, or a list of these", "layers"
+        "layers has another form; give a layer string, such as 'all' or '-4:', a number, or a list of these",
+        "layers",
     )
 
 

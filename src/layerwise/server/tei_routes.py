@@ -36,7 +36,9 @@ _PREDICT = ("inputs", "truncate", "truncation_direction", "raw_scores")
 _TOKENIZE = ("inputs", "add_special_tokens", "prompt_name")
 FIELDS = (*_EMBED, *_PREDICT, *_TOKENIZE)
 _PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
-_SINGLE = "inputs needs a string, a pair of strings, or a list of lists of one or two strings"
+_SINGLE = (
+    "inputs has another form; give a string, a pair of strings, or a list of lists of one or two strings"
+)
 
 
 def plan_embed(service: Service, call: HttpRequest) -> Planned:
@@ -192,7 +194,9 @@ def _sequences(inputs: Any, paired: bool) -> tuple[list[Any], bool]:
             raise FieldError(_SINGLE, "inputs")
         if (len(sequence) == 2) != paired:
             takes = (
-                "pairs of texts" if paired else "single texts; put each into a list of its own: [[…], […]]"
+                "pairs of texts; give two strings for each"
+                if paired
+                else "single texts; put each into a list of its own: [[…], […]]"
             )
             raise FieldError(
                 f"inputs has {len(sequence)} strings for one answer, and the head takes {takes}", "inputs"

@@ -1,4 +1,4 @@
-"""The files of a dataset, and how its JSON is written and read. `docs/format.md` describes them in prose.
+"""The files of a dataset, and how its JSON is written and read. `docs/reference/format.md` describes them in prose.
 
 out/manifest.json           written last
 out/manifest.json.sha256    as sha256sum writes it
@@ -139,7 +139,7 @@ def check_version(value: dict[str, Any], path: Path) -> None:
     """
     if value.get("format") != FORMAT:
         raise ForeignFormatError(
-            f"{path} isn't of a layerwise dataset: its format is {value.get('format')!r:.60}"
+            f"{path} isn't of a layerwise dataset: its format is {value.get('format')!r:.60}; give a dataset"
         )
     version = value.get("version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:

@@ -1,4 +1,4 @@
-"""The manifest: what a dataset holds and where it comes from. `docs/format.md` describes it in prose."""
+"""The manifest: what a dataset holds and where it comes from. `docs/reference/format.md` describes it in prose."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

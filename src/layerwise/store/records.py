@@ -62,7 +62,7 @@ class ShardFiles(JsonObject):
 
 @dataclass(frozen=True, kw_only=True)
 class Counts(JsonObject):
-    """Numbers of tokens, and of tokens and words that were cut off or dropped; `docs/format.md` explains each."""
+    """Numbers of tokens, and of tokens and words that were cut off or dropped; `docs/reference/format.md` explains each."""
 
     tokens: int
     unknown: int

@@ -3,7 +3,7 @@
 An extraction takes hours and may be killed at any moment; without a record of the complete shards, the next run would
 have to start from the beginning, or would read incomplete files. So a finished shard leaves a record in `work/`,
 beside the settings that it was made with, and only a shard with a record counts. The functions here create these
-files, read them again, refuse settings that don't fit them, and remove what a crash left. `docs/format.md`, "How it is
+files, read them again, refuse settings that don't fit them, and remove what a crash left. `docs/reference/format.md`, "How it is
 written", has the order of the steps; `DatasetWriter` calls them, holding the lock.
 """
 

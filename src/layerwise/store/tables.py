@@ -158,7 +158,9 @@ def join_tables(tables: Iterable[pa.Table], where: Path) -> pa.Table:
         return pa.concat_tables(several, promote_options="permissive") if several else pa.table({})
     except pa.ArrowException as error:
         why = str(error).partition("\n")[0]
-        raise DatasetError(f"the tables of {where} don't fit together: {why}") from error
+        raise DatasetError(
+            f"the tables of {where} don't fit together: {why}; restore it from a copy"
+        ) from error
 
 
 def join_schemas(schemas: Iterable[pa.Schema], where: Path) -> pa.Schema:

@@ -115,7 +115,8 @@ def _sided(values: Sequence[str], side: Iterator[str], column: str) -> list[Side
     if len(names) < 2:
         listed = ", ".join(names) or "none"
         raise RequestError(
-            f"column {column!r} must have two values or more, one per side, and has {len(names)}: {listed:.60}"
+            f"column {column!r} must have two values or more, one per side, and has {len(names)}: {listed:.60}; "
+            "name another column"
         )
     pairs: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for value, of_value in rows.items():

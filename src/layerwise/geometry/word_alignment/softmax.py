@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from layerwise.array_types import F32
 
 THRESHOLD = 0.001  # of awesome-align
-SHARE = 0.01  # of the standard deviation; chosen on the two sets of docs/alignment.md
+SHARE = 0.01  # of the standard deviation; chosen on the two sets of docs/reference/alignment.md
 
 
 def softmax(similarity: F32) -> NDArray[np.bool_]:

@@ -1,0 +1,23 @@
+"""Search for words of English and of Chinese."""
+
+import logging
+import re
+
+from sphinx.search.zh import SearchChinese, cut_for_search
+
+_CHINESE = re.compile(r"[\u3400-\u9fff]+")
+_WORDS = re.compile(r"[^\W_\u3400-\u9fff][^\W\u3400-\u9fff]*")
+
+
+class SearchWords(SearchChinese):
+    """Words of letters and digits, as Sphinx finds those of English; only Chinese is divided by jieba, which is slow."""
+
+    def __init__(self, options: dict[str, str]) -> None:
+        super().__init__({"dict": "", **options})
+        logging.getLogger("jieba").setLevel(logging.WARNING)
+
+    def split(self, input: str) -> list[str]:
+        """Return the words of a text."""
+        words = _WORDS.findall(input)
+        self.latin_terms.update(words)
+        return words + [word for run in _CHINESE.findall(input) for word in cut_for_search(run)]
