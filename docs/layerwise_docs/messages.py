@@ -276,8 +276,8 @@ def _texts_within(node: ast.expr, scope: _Scope, depth: int) -> list[tuple[Part,
     texts = (
         _texts(node, scope, depth) if isinstance(node, ast.IfExp) else _texts_elsewhere(node, scope, depth)
     )
-    sentences = [text for text in texts if not text or _has_words(text)]
-    return sentences if any(sentences) else [tuple(_pieces(node, scope))]
+    sentences = [text for text in texts if not any(text) or _has_words(text)]
+    return sentences if any(map(_has_words, sentences)) else [tuple(_pieces(node, scope))]
 
 
 def _texts_elsewhere(node: ast.expr, scope: _Scope, depth: int) -> list[tuple[Part, ...]]:
