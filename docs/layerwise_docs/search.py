@@ -3,7 +3,8 @@
 import logging
 import re
 
-from sphinx.search.zh import SearchChinese, cut_for_search
+from jieba import cut_for_search
+from sphinx.search.zh import SearchChinese
 
 _CHINESE = re.compile(r"[\u3400-\u9fff]+")
 _WORDS = re.compile(r"[^\W_\u3400-\u9fff][^\W\u3400-\u9fff]*")
