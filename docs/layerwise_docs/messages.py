@@ -328,7 +328,7 @@ def _pieces(node: ast.expr, scope: _Scope) -> Iterator[Part]:
         is_false = (
             len(node.args) > 1 and isinstance(node.args[1], ast.Constant) and node.args[1].value is False
         )
-        yield Value(f"{'no_' * is_false}{node.args[0].value}", is_argument=True)
+        yield Value("no_" * is_false + str(node.args[0].value), is_argument=True)
         if len(node.args) > 1 and not _is_truth(node.args[1]):
             yield from (" ", *_pieces(node.args[1], scope))
     elif isinstance(node, ast.Call) and _called(node) == "Message":

@@ -13,6 +13,8 @@ _WORDS = re.compile(r"[^\W_\u3400-\u9fff][^\W\u3400-\u9fff]*")
 class SearchWords(SearchChinese):
     """Words of letters and digits, as Sphinx finds those of English; only Chinese is divided by jieba, which is slow."""
 
+    language_name = "English"  # the stemmer of the page: Sphinx names one of Chinese, and there is none
+
     def __init__(self, options: dict[str, str]) -> None:
         super().__init__({"dict": "", **options})
         logging.getLogger("jieba").setLevel(logging.WARNING)
