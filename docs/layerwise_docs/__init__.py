@@ -2,6 +2,8 @@
 
 import logging
 import re
+import zlib
+from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -32,4 +34,11 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_search_language(SearchWords)
     outside.setup(app)
     logging.getLogger("sphinx.sphinx.directives.other").addFilter(_is_no_empty_folder)
-    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+    # Another number lets Sphinx read all pages anew.
+    code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    return {
+        "version": "1",
+        "env_version": zlib.crc32(code),
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+    }

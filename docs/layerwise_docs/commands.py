@@ -24,7 +24,13 @@ class CommandDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Return the parts of the page after its title."""
         name = self.arguments[0]
-        self.env.note_dependency(importlib.import_module(f"layerwise.cli.{name}").__file__ or "")
+        for module in (
+            f"layerwise.cli.{name}",
+            "layerwise.cli.flags",
+            "layerwise.options",
+            "layerwise.choices",
+        ):
+            self.env.note_dependency(importlib.import_module(module).__file__ or "")
         parser = command_parsers()[name]
         # Of a text with headings, what stands before the first would be lost.
         return [

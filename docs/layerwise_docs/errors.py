@@ -78,8 +78,8 @@ def markdown(kind: str) -> Iterator[str]:
     for room in sorted(by_room, key=lambda name: ROOMS[name]):
         if len(by_room) > 1:
             yield from (f"## {ROOMS[room]}", "")
-        for wrong, advice in sorted(by_room[room].items(), key=lambda item: item[0].lower()):
-            yield from (wrong, f": {_sentence(advice)}" if advice else _QUOTED, "")
+        for problem, remedy in sorted(by_room[room].items(), key=lambda item: item[0].lower()):
+            yield from (problem, f": {_sentence(remedy)}" if remedy else _QUOTED, "")
 
 
 def in_markdown(parts: Sequence[Part]) -> str:

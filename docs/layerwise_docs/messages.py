@@ -276,8 +276,8 @@ def _texts_within(node: ast.expr, scope: _Scope, depth: int) -> list[tuple[Part,
     texts = (
         _texts(node, scope, depth) if isinstance(node, ast.IfExp) else _texts_elsewhere(node, scope, depth)
     )
-    sentences = [text for text in texts if not text or _has_words(text)]
-    return sentences if any(sentences) else [tuple(_pieces(node, scope))]
+    sentences = [text for text in texts if not any(text) or _has_words(text)]
+    return sentences if any(map(_has_words, sentences)) else [tuple(_pieces(node, scope))]
 
 
 def _texts_elsewhere(node: ast.expr, scope: _Scope, depth: int) -> list[tuple[Part, ...]]:
@@ -328,7 +328,7 @@ def _pieces(node: ast.expr, scope: _Scope) -> Iterator[Part]:
         is_false = (
             len(node.args) > 1 and isinstance(node.args[1], ast.Constant) and node.args[1].value is False
         )
-        yield Value(f"{'no_' * is_false}{node.args[0].value}", is_argument=True)
+        yield Value("no_" * is_false + str(node.args[0].value), is_argument=True)
         if len(node.args) > 1 and not _is_truth(node.args[1]):
             yield from (" ", *_pieces(node.args[1], scope))
     elif isinstance(node, ast.Call) and _called(node) == "Message":

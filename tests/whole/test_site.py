@@ -118,6 +118,8 @@ def test_parts_made_from_the_code_are_there(site: Path) -> None:
     command = (site / "reference/commands/extract.html").read_text(encoding="utf-8")
     assert 'id="cmdoption-layerwise-extract-max-length"' in command
     assert "How a source of texts is read" in command
+    assert "Encode a corpus and write all layers" in command
+    assert "layerwise extract SOURCE... --out DIR [options]" in re.sub("<[^>]*>", "", command)
     function = (site / "reference/api/extract.html").read_text(encoding="utf-8")
     assert 'id="layerwise.extract"' in function
     errors = (site / "reference/errors/source.html").read_text(encoding="utf-8")

@@ -18,6 +18,7 @@ from layerwise._util.progress import Tracker
 from layerwise._util.temporary import TemporaryFolder
 from layerwise._util.threads import computing
 from layerwise.arguments import argument
+from layerwise.choices import whole_number
 from layerwise.errors import RequestError
 from layerwise.read import open_corpus
 from layerwise.read.docstrings import paragraphs
@@ -105,9 +106,8 @@ class Benchmark(Result):
 
 def check_request(model: str | Path, shape: str | None, texts: int, rounds: int) -> None:
     """Raise RequestError for what can't be measured; see `api.bench`."""
-    if texts < 1 or rounds < 1:
-        name, number = ("texts", texts) if texts < 1 else ("rounds", rounds)
-        raise RequestError(f"{argument(name, number)} is too small; give 1 or more")
+    whole_number("texts", texts, 1)
+    whole_number("rounds", rounds, 1)
     if shape is not None and shape not in SHAPES:
         raise RequestError(f"{argument('shape', shape)} isn't known; there is {', '.join(SHAPES)}")
     if shape is not None and str(model) != "minilm":

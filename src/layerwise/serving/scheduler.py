@@ -251,7 +251,7 @@ class Scheduler:
         """
         self._worked = time.monotonic()
         if all(work.is_over for work, _ in picked):
-            raise Abandoned("all clients of these forwards went away")
+            raise Abandoned("all clients of these forwards went away; nothing is left to do")
 
     def _give(self, work: Work, chunk: WorkChunk, states: list) -> None:  # type: ignore[type-arg]
         try:
