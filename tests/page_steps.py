@@ -6,7 +6,8 @@ Blocks of a page, by their language:
 - `python`: code; a literal in a comment at the end of a line is the value of the line;
 - `sh`, `py`: commands and code for machines that the tests don't have; they are only read.
 
-In what a page shows, `…` stands for any words, and a number may differ in its last digits.
+In what a page shows, `…` stands for any words, at the end of a word for any letters, and a number may differ in its last
+digits.
 """
 
 import ast
@@ -80,7 +81,8 @@ def read_only(page: str) -> list[str]:
     matches = (
         re.search(r"(?:^|\s|\()(layerwise [a-z].*)$", line) for line in lines if not line.startswith("#")
     )
-    return [re.sub(r"\)$|\s+&$|\s+#.*$", "", match[1]) for match in matches if match]
+    typed = [re.sub(r"\)$|\s+&$|\s+#.*$", "", match[1]) for match in matches if match]
+    return [re.sub(r"\$\w+", "0", command) for command in typed]  # variables of the shell are numbers
 
 
 def missing(shown: tuple[str, ...], printed: str) -> str | None:
@@ -107,8 +109,8 @@ def runs(shown: tuple[str, ...]) -> Iterator[list[str]]:
 
 
 def alike(shown: str, printed: str) -> bool:
-    """Return whether two words are equal, or numbers with decimals that are close."""
-    if shown == printed:
+    """Return whether two words are equal, as far as the first one is shown, or are numbers with decimals that are close."""
+    if shown == printed or (shown.endswith("…") and printed.startswith(shown[:-1])):
         return True
     numbers = [re.fullmatch(r"([^\d+-]*)([+-]?\d+\.\d+)(\D*)", word) for word in (shown, printed)]
     if numbers[0] is None or numbers[1] is None:
