@@ -5,7 +5,7 @@ A unit is a document where there are enough of them, else a text.
 
 - The share of rows that are right (accuracy): the interval of Wilson (1927) for the effective number of rows, which is
   their number where every unit is one row, and else the number of independent rows that would vary as much (Dean and
-  Pacheco 2015).
+  Pagano 2015).
 - All other scores: percentiles of the scores of units drawn with replacement (Efron 1979). Where no draw differs from a
   score of 0 or 1, Wilson's interval for the number of units, because a draw can't show errors that didn't occur.
 """
