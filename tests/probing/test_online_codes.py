@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from layerwise.array_types import F64, I64
+from layerwise.array_types import F32, I64
 from layerwise.heads.solve import CS
 from layerwise.probing.candidates import candidates
 from layerwise.probing.design import CodeBlock
@@ -42,7 +42,7 @@ def test_a_code_is_as_long_as_that_of_scikit_learn() -> None:
         assert bits == pytest.approx(exact, rel=3e-3)
 
 
-def _bits(x: F64, labels: I64, trained: I64, block: CodeBlock, C: float) -> float:
+def _bits(x: F32, labels: I64, trained: I64, block: CodeBlock, C: float) -> float:
     model = make_pipeline(StandardScaler(), LogisticRegression(C=C, tol=1e-10, max_iter=10_000))
     model.fit(x[trained], labels[trained])
     return block_bits(np.log(model.predict_proba(x)).T.astype(np.float32), labels[block.rows], block)

@@ -11,7 +11,7 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -151,7 +151,7 @@ def spread(function: Callable[[X], Y], items: Iterable[X]) -> list[Y]:
     return list(spread_in_turn(function, items))
 
 
-def spread_in_turn(function: Callable[[X], Y], items: Iterable[X]) -> Iterator[Y]:
+def spread_in_turn(function: Callable[[X], Y], items: Iterable[X]) -> Generator[Y]:
     """Yield the result of a function for each item, in order, computed in parallel; stop the rest when closed.
 
     For work within `limited`. Each item is computed by one thread where there are enough items, so the results are the
