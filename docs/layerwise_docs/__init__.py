@@ -1,6 +1,5 @@
 """A Sphinx extension: pages of commands and errors made from the code, and links out of the folder of pages."""
 
-import logging
 import re
 import zlib
 from pathlib import Path
@@ -21,11 +20,6 @@ def escape_bars(
     lines[:] = [re.sub(r"(`[^`]*`)|\|", lambda bar: bar[1] or r"\|", line) for line in lines]
 
 
-def _is_no_empty_folder(record: logging.LogRecord) -> bool:
-    """Return whether a warning is another one than that a folder has no pages yet."""
-    return "didn't match any documents" not in str(record.msg)
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     """Add the directives `command` and `errors`; called by Sphinx."""
     app.add_directive("command", CommandDirective)
@@ -33,7 +27,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", escape_bars)
     app.add_search_language(SearchWords)
     outside.setup(app)
-    logging.getLogger("sphinx.sphinx.directives.other").addFilter(_is_no_empty_folder)
     # Another number lets Sphinx read all pages anew.
     code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
     return {

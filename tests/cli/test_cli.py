@@ -421,7 +421,7 @@ def test_info_of_neither(here: Path, refused: Refused, offline: None) -> None:
 
 
 def test_info_takes_no_revision_of_a_dataset(text_set: Path, refused: Refused) -> None:
-    assert "--revision main only applies to a model on the hub, not to the folder 'out'" in refused(
+    assert "--revision main only applies to a model on the hub, not to 'out'" in refused(
         "info", "out", "--revision", "main"
     )
 

@@ -42,8 +42,8 @@ def blocks_of_weights(model: nn.Module, blocks: int, unused: Iterable[str]) -> i
     """Return the number of blocks that the weights have, of which the model has `blocks`; see `unused_names`."""
     lists = [name for name, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == blocks]
     further = [re.compile(rf"(?:^|\.){re.escape(name)}\.(\d+)(?:\.|$)") for name in lists]
-    found = [match for name in unused for pattern in further if (match := pattern.search(name))]
-    return max([blocks, *(int(match[1]) + 1 for match in found)])
+    matches = [match for name in unused for pattern in further if (match := pattern.search(name))]
+    return max([blocks, *(int(match[1]) + 1 for match in matches)])
 
 
 def _tensor_names(checkpoint: Checkpoint) -> Iterator[str]:
