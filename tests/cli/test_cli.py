@@ -24,6 +24,7 @@ import layerwise as lw
 from conftest import SMALL, make_tokenizer
 from layerwise.cli import main as cli
 from layerwise.cli.main import main
+from layerwise.encode import linear
 
 COMMANDS = (
     "show",
@@ -61,6 +62,12 @@ class Outcome:
 
 Run = Callable[..., Outcome]
 Refused = Callable[..., str]
+
+
+@pytest.fixture
+def fast_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor with instructions for bf16: on others a note says that fp32 is faster."""
+    monkeypatch.setattr(linear, "has_fast_bf16", lambda: True)
 
 
 @pytest.fixture(autouse=True)
@@ -614,7 +621,7 @@ def test_env(run: Run) -> None:
     assert all(name in got.out for name in versions)
 
 
-@pytest.mark.usefixtures("quick_ceilings")
+@pytest.mark.usefixtures("quick_ceilings", "fast_bf16")
 def test_bench_json(run: Run, tiny: list[str]) -> None:
     got = run("bench", "--texts", "2", "--rounds", "1", "--json", "--quiet", *tiny)  # it may take a minute
     assert (got.code, got.err) == (0, "")
@@ -905,6 +912,7 @@ OTHER_SETTINGS = [
 ]
 
 
+@pytest.mark.usefixtures("fast_bf16")
 @pytest.mark.parametrize(("options", "says"), OTHER_SETTINGS, ids=[options for options, _ in OTHER_SETTINGS])
 def test_a_dataset_of_other_settings_is_left_alone(
     options: str, says: str, text_set: Path, refused: Refused, tiny: list[str]
