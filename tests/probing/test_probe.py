@@ -372,8 +372,11 @@ def test_the_command_writes_its_files(
         str(out),
     ]
     assert main([*command, "--mix", "mean:1:", "--mix", "learned:all"]) == 0
-    shown = capsys.readouterr().out
+    captured = capsys.readouterr()
+    shown = captured.out
     assert "bag of words" in shown
+    notes = [line for line in captured.err.splitlines() if "usually tells candidates apart" in line]
+    assert len(notes) == 1, "the note that progress told isn't printed again"
     advised = shown.splitlines()[-1].removeprefix("next: layerwise ").replace("HEAD", str(tmp_path / "head"))
     assert main(shlex.split(advised)) == 0, "the command that is named next works"
     assert "as probe " in capsys.readouterr().err
@@ -388,6 +391,9 @@ def test_the_command_writes_its_files(
     }
     assert main(command) == 2
     assert "already exists; give a new name" in capsys.readouterr().err
+    command[-1] = str(tmp_path / "chinese")
+    assert main([*command, "--mix", "mean:1:", "--lang", "zh"]) == 0
+    assert "能区分" not in capsys.readouterr().err, "progress told it, in English"
     command[-1] = str(tmp_path / "other")
     assert main([*command, "--mix", "mean(9:)"]) == 2
     assert "layer 9 doesn't exist" in capsys.readouterr().err
