@@ -403,13 +403,12 @@ class Job:
                 self._schemas[kind] = joint_schema(paths, folder.root)
                 self._stored_columns |= dict.fromkeys(self._schemas[kind].names)
             self._added_columns |= dict.fromkeys(field.name for field in schema)
-            try:
-                self._schemas[kind] = join_schemas([self._schemas[kind], pa.schema(schema)], folder.root)
-            except DatasetError as error:
-                raise DatasetError(
-                    f"{error}, from {examples[0].where} on; convert its values to the earlier type, "
-                    f"or use another {argument('out')}"
-                ) from None
+            self._schemas[kind] = join_schemas(
+                [self._schemas[kind], pa.schema(schema)],
+                folder.root,
+                advice=f"convert its values to the earlier type, or use another {argument('out')}",
+                added=str(examples[0].where),
+            )
 
     def _stored_texts(self, shard: int) -> pa.Table:
         return read_table(Folder(self.recipe.out).shard(shard, "texts"))

@@ -147,8 +147,16 @@ def written_table(path: Path) -> pa.Table:
         return table.cast(pa.ipc.read_schema(pa.BufferReader(base64.b64decode(stored))))
 
 
-def join_tables(tables: Iterable[pa.Table], where: Path) -> pa.Table:
+def join_tables(
+    tables: Iterable[pa.Table], where: Path, advice: str = "restore it from a copy", added: str = ""
+) -> pa.Table:
     """Return tables concatenated; a column that one of them lacks, or has as null, is filled with nulls.
+
+    Args:
+        tables: of shards, in order.
+        where: the folder that the error names.
+        advice: what the error says to do.
+        added: where the texts of the last table come from, for the error.
 
     Raises:
         DatasetError: a column whose types can't be joined, such as numbers here and strings there.
@@ -158,11 +166,10 @@ def join_tables(tables: Iterable[pa.Table], where: Path) -> pa.Table:
         return pa.concat_tables(several, promote_options="permissive") if several else pa.table({})
     except pa.ArrowException as error:
         why = str(error).partition("\n")[0]
-        raise DatasetError(
-            f"the tables of {where} don't fit together: {why}; restore it from a copy"
-        ) from error
+        origin = f", from {added} on" if added else ""
+        raise DatasetError(f"the tables of {where} don't fit together: {why}{origin}; {advice}") from error
 
 
-def join_schemas(schemas: Iterable[pa.Schema], where: Path) -> pa.Schema:
-    """Return the schema that `join_tables` gives to tables of these schemas."""
-    return join_tables([schema.empty_table() for schema in schemas], where).schema
+def join_schemas(schemas: Iterable[pa.Schema], where: Path, **words: str) -> pa.Schema:
+    """Return the schema that `join_tables` gives to tables of these schemas; `words` are those of its error."""
+    return join_tables([schema.empty_table() for schema in schemas], where, **words).schema
