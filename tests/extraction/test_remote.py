@@ -103,6 +103,8 @@ def server() -> Iterator[Faulty]:
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         place("s3://bucket/x").fs.mkdir("bucket")  # type: ignore[attr-defined]
         yield app
+        # fsspec would give later tests the file system of this server.
+        type(place("s3://bucket/x").fs).clear_instance_cache()  # type: ignore[attr-defined]
     running.shutdown()
     thread.join()
 

@@ -341,7 +341,11 @@ def test_words_behind_the_page(place: Path) -> None:
     [
         ("coords", {"layer": "9", "start": "0", "count": "1"}, "no layer '9'; there are emb, 1"),
         ("coords", {}, "'start' is missing"),
-        ("coords", {"layer": "1", "start": "-5", "count": "1"}, "is no list of numbers; give whole numbers of 0 or more"),
+        (
+            "coords",
+            {"layer": "1", "start": "-5", "count": "1"},
+            "is no list of numbers; give whole numbers of 0 or more",
+        ),
         ("text", {"rows": "9" * 30}, "is no list of numbers; give whole numbers of 0 or more"),
         ("text", {"rows": "a"}, "is no list of numbers"),
         ("text", {"rows": "999"}, "no row 999"),

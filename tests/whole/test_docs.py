@@ -84,6 +84,7 @@ def run_code(code: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_overview_works_from_top_to_bottom(run_commands: Callable[[list[str]], str]) -> None:
     run_commands(commands(OVERVIEW)[1:])
     code = "\n".join(blocks(OVERVIEW, "python"))

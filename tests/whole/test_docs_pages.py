@@ -180,6 +180,8 @@ def bucket() -> Iterator[None]:
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         place("s3://bucket/x").fs.mkdir("bucket")  # type: ignore[attr-defined]
         yield
+        # fsspec would give later tests the file system of this server.
+        type(place("s3://bucket/x").fs).clear_instance_cache()  # type: ignore[attr-defined]
     server.stop()
 
 
@@ -195,8 +197,15 @@ def cluster() -> Iterator[None]:
 
 
 AROUND = {"howto/object-stores": bucket, "howto/ray": cluster}
-SLOW = {"howto/ray", "tutorial/names"}
-RUN = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in NAMES]
+QUICK = {
+    "tutorial/first-layers",
+    "tutorial/your-own-model",
+    "howto/which-layer",
+    "howto/one-word",
+    "howto/slurm",
+    "explanation/faq",
+}
+RUN = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in NAMES]
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")  # of Ray

@@ -90,6 +90,7 @@ def test_there_are_three() -> None:
     assert NAMES == ["a_look_at_layers", "names", "which_layer"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_runs_and_its_stored_outputs_are_complete(name: str, tmp_path: Path) -> None:
     notebook = stored(name)

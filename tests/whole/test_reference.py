@@ -7,7 +7,7 @@ import re
 import shlex
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,19 @@ def checked(code: str) -> str:
     return re.sub(r"^(\S.*?) {2}# (.*)$", asserted, code, flags=re.MULTILINE)
 
 
+# What these measure takes long.
+SLOW = ("CutTable", "bench", "Benchmark")
+EXAMPLES = (*API, REFERENCE / "layers.md", ROOT / "docs" / "index.md")
+
+
+def _marks(name: str) -> Sequence[pytest.MarkDecorator]:
+    return [pytest.mark.slow] if name in SLOW else []
+
+
+def _page(page: Path) -> Any:
+    return pytest.param(page, marks=_marks(page.stem), id=page.stem)
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the first page of the Python reference makes, and the examples."""
@@ -69,9 +82,7 @@ def here(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return folder
 
 
-@pytest.mark.parametrize(
-    "page", [*API, REFERENCE / "layers.md", ROOT / "docs" / "index.md"], ids=lambda page: page.stem
-)
+@pytest.mark.parametrize("page", [_page(page) for page in EXAMPLES])
 def test_the_examples_of_a_page_run(page: Path, here: Path) -> None:
     codes = blocks(page, "python")
     assert codes, "a page has an example"
@@ -194,7 +205,7 @@ def keys(value: Any) -> Iterator[str]:
             yield from keys(item)
 
 
-@pytest.mark.parametrize("command", JSON_COMMANDS)
+@pytest.mark.parametrize("command", [pytest.param(name, marks=_marks(name)) for name in JSON_COMMANDS])
 def test_the_page_names_every_entry_of_json(
     command: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
