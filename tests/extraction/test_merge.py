@@ -358,6 +358,7 @@ def test_a_full_disk_stops_a_merge_and_nothing_is_lost(
     assert times(tmp_path / "all" / "shards").items() >= kept.items(), "not copied twice"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_killed_anywhere_a_merge_goes_on_to_the_same_bytes(
     encoder_of: Callable[[str], Any], model_folder: Callable[[str], Path], tmp_path: Path

@@ -611,6 +611,7 @@ def test_the_measured_error_of_every_part_stays(make: Make, repair: Mend, tmp_pa
     assert after == measured
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_killed_anywhere_a_repair_goes_on(
     python: Python, model_folder: Callable[[str], Path], tmp_path: Path

@@ -58,6 +58,7 @@ def planted(count: int, *, words: bool) -> list[dict[str, Any]]:
     return records
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [False, True], ids=["texts", "words"])
 def test_a_planted_word_is_learned_by_tuning(
     scripts: Any, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: bool
@@ -190,6 +191,7 @@ def test_layers_stand_beside_their_scores(scripts: Any) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_tasks_alone_and_together(
     scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: str
 ) -> None:
