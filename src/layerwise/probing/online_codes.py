@@ -10,9 +10,7 @@ import numpy as np
 from layerwise.array_types import F32, F64, I64
 from layerwise.probing.design import CodeBlock
 
-_FIRST = (
-    2  # position of C for the first fitted block of a code, before which no block was fitted to choose by
-)
+_FIRST = 2  # position of C for the first fitted block of a code, which no earlier block chooses
 
 
 class OnlineCodes:
@@ -35,6 +33,8 @@ class OnlineCodes:
             for number, block in enumerate(blocks)
             if block.fit is not None
         }
+        # The number of the code by the number of the fit.
+        self.orders = {fit: order for fit, (order, _) in self._places.items()}
         # By order and position of C: the solution of the block before the last.
         self._solutions: dict[tuple[int, int], F32] = {}
 
@@ -48,11 +48,6 @@ class OnlineCodes:
     def last(self) -> list[int]:
         """The number of the last fit of each code that has any."""
         return [blocks[-1].fit for blocks in self._orders if blocks and blocks[-1].fit is not None]
-
-    @property
-    def orders(self) -> dict[int, int]:
-        """The number of the code by the number of the fit."""
-        return {fit: order for fit, (order, _) in self._places.items()}
 
     def add(self, fit: int, c_index: int, values: F32, parameters: F32 | None = None) -> None:
         """Take the log-probabilities (K, n) by a fit at a C, and its solution (size,)."""
