@@ -13,7 +13,7 @@ demo: $(VENV)/.demo  ## write every layer of the standard library's documentatio
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.dev  ## run all tests except the slow ones, the files side by side
-	$(BIN)/python -m pytest -m "not slow" -n logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 test-slow: $(VENV)/.dev  ## run the slow tests
 	$(BIN)/python -m pytest -m slow

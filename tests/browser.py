@@ -1,7 +1,7 @@
 """A headless Chromium for the tests of the page; what it asked for and complained of is kept."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,17 @@ import pytest
 
 from waiting import SECONDS, until
 
+LANGS = ("en", "zh")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def windows(widths: Sequence[int]) -> list[Any]:
+    """Return parameters `wide` and `lang`: each width with one language, in turn; the other pairs are slow tests."""
+    return [
+        pytest.param(wide, lang, marks=() if (number + place) % 2 == 0 else pytest.mark.slow)
+        for number, wide in enumerate(widths)
+        for place, lang in enumerate(LANGS)
+    ]
 
 
 @contextmanager

@@ -25,6 +25,13 @@ from warm import Python, warm_python
 
 torch.set_num_threads(1)
 pytest_plugins = ["serving_fixtures"]
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return the number of processes for `-n auto`: one more than processors, as tests wait for browsers, servers and disks."""
+    return min(4, 1 + (os.cpu_count() or 1))
+
+
 SHARED = Path(__file__).parents[2] / "shared"
 # The folder of multilingual-e5-small, made by shared/tools/e5_small.py.
 E5 = Path(os.environ.get("LAYERWISE_TEST_E5", "nowhere"))

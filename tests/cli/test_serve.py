@@ -70,7 +70,7 @@ class Load(threading.Thread):
                 self.answers += 1
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_a_stop_under_load_breaks_no_answer(model: str, sent: signal.Signals) -> None:
     with process(model) as (started, address):
         clients = [Load(address) for _ in range(8)]

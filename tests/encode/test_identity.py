@@ -167,7 +167,10 @@ def outcome_of(folder: Path, expected_hashes: dict[str, str], before: list[NDArr
     return "same" if same else "silent"
 
 
-@pytest.mark.parametrize("kind", ["bert", "roberta", "recipe", "vocabulary"])
+@pytest.mark.parametrize(
+    "kind",
+    ["bert", "recipe", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("roberta", "vocabulary"))],
+)
 def test_a_changed_file_changes_a_hash_or_no_vector(kind: str, tmp_path: Path) -> None:
     draw = random.Random(kind)
     # The table has room for added tokens.

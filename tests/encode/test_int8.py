@@ -292,6 +292,7 @@ def test_no_kernel_is_refused_and_so_is_a_torch_without_the_operators(
     assert int8.refusal.__wrapped__() == lacks
 
 
+@pytest.mark.slow
 def test_where_the_library_is_held_to_avx2_the_command_ends_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("a text\n", encoding="utf-8")
     command = [

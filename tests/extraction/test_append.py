@@ -637,6 +637,7 @@ def test_nothing_new_and_nothing_at_all(out: Path, extract: Extract, tmp_path: P
     assert times(out) == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_killed_anywhere_the_old_dataset_is_whole(
     python: Python, model_folder: Callable[[str], Path], tmp_path: Path

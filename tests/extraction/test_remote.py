@@ -253,6 +253,7 @@ def test_killed_before_every_put_it_goes_on_to_the_same_bytes(
     assert die_at > 10, "killed at many points"
 
 
+@pytest.mark.slow
 def test_workers_and_a_duplicate_of_one_are_harmless(
     bucket: str, model: str, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,6 +286,7 @@ def test_a_record_is_put_once(bucket: str, server: Faulty) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_duplicate_that_starts_or_fails_in_between_takes_nothing_away(
     bucket: str, model: str, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,6 +312,7 @@ def test_a_duplicate_that_starts_or_fails_in_between_takes_nothing_away(
     assert check_files(out) == []
 
 
+@pytest.mark.slow
 def test_of_a_duplicate_with_other_bytes_files_and_record_stand_together(
     bucket: str, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,6 +334,7 @@ def test_of_a_duplicate_with_other_bytes_files_and_record_stand_together(
     assert check_files(lw.finish(out).path) == []
 
 
+@pytest.mark.slow
 def test_files_of_two_that_are_mixed_up_are_told(
     bucket: str, model: str, model_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -361,6 +365,7 @@ def records_of(out: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in place(f"{out}/work").glob("0*[0-9].json")}
 
 
+@pytest.mark.slow
 def test_two_appends_at_a_time(
     bucket: str, model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -388,6 +393,7 @@ def test_two_appends_at_a_time(
     assert lw.extract(c, out, append=True, **given).text_count == len(TEXTS) + 4
 
 
+@pytest.mark.slow
 def test_a_finish_that_another_was_faster_with_is_refused(
     bucket: str, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -408,6 +414,7 @@ def test_a_finish_that_another_was_faster_with_is_refused(
     assert check_files(out) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_workers")
 def test_processes_write_what_one_writes_and_leave_nothing_here(
     bucket: str, model: str, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -440,6 +447,7 @@ def test_at_most_two_shards_stand_here_at_a_time(
     assert max(map(len, seen)) <= 2, "one that is made, and one that is put"
 
 
+@pytest.mark.slow
 def test_actors_of_ray_write_the_same(bucket: str, model: str, whole: dict[str, bytes]) -> None:
     pytest.importorskip("ray", reason="needs layerwise[ray]")
     # In a process of its own: its cluster is started, and gone, with it.
@@ -463,7 +471,13 @@ STUMBLES = {  # fault, the requests that take it, one in how many, and which one
 }
 
 
-@pytest.mark.parametrize(("fault", "aim", "every", "hit"), STUMBLES.values(), ids=STUMBLES)
+@pytest.mark.parametrize(
+    ("fault", "aim", "every", "hit"),
+    [
+        pytest.param(*values, id=name, marks=() if name in ("cut", "late-record") else pytest.mark.slow)
+        for name, values in STUMBLES.items()
+    ],
+)
 def test_a_store_that_stumbles_is_asked_again(
     bucket: str,
     model: str,
@@ -542,6 +556,7 @@ def test_lines_are_cut_from_what_was_fetched_once(bucket: str, monkeypatch: pyte
     assert handed <= most, f"{handed:,} bytes were handed out of {source.stat().st_size:,}"
 
 
+@pytest.mark.slow
 def test_a_store_that_never_answers_is_asked_again(
     bucket: str, model: str, whole: dict[str, bytes], server: Faulty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -589,6 +604,7 @@ def test_a_store_that_stays_down_is_told_and_nothing_is_half_committed(
     assert contents(lw.extract(f"{bucket}/texts.txt", f"{bucket}/out", model=model, **OPTIONS).path) == whole
 
 
+@pytest.mark.slow
 def test_shards_are_added_merged_and_mended(bucket: str, model: str, server: Faulty) -> None:
     source, more = place(f"{bucket}/texts.txt"), f"{bucket}/more.txt"
     place(more).write_text("one more\nand another\n")

@@ -71,7 +71,11 @@ def test_it_is_another_model_than_the_trained_one_and_travels(model_folder: Fold
 
 @pytest.mark.parametrize(
     ("level", "task", "label"),
-    [("text", "classify", "label"), ("word", "tag", "tag"), ("token", "classify", "label")],
+    [
+        ("text", "classify", "label"),
+        ("word", "tag", "tag"),
+        pytest.param("token", "classify", "label", marks=pytest.mark.slow),
+    ],
 )
 def test_the_baseline_is_a_probe_of_datasets_with_random_weights(
     level: str, task: str, label: str, source: Path, model_folder: Folder, tmp_path: Path

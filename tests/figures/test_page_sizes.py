@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 
 import layerwise as lw
-from browser import Opened, browser
+from browser import LANGS, Opened, browser, windows
 from contrast import contrast
 from layerwise.figures.page import page
 
 WIDTHS = [320, 360, 1440, 1920]
-LANGS = ["en", "zh"]
 LEAST = 4.5  # WCAG 2.2, contrast (minimum)
 
 # Functions that all scripts below begin with.
@@ -337,8 +336,7 @@ def test_numbers_can_be_read_on_every_colour_of_the_ramp(started: Any, tmp_path:
     opened.close()
 
 
-@pytest.mark.parametrize("lang", LANGS)
-@pytest.mark.parametrize("wide", WIDTHS)
+@pytest.mark.parametrize(("wide", "lang"), windows(WIDTHS))
 def test_nothing_overflows_or_is_cut(open_page: Open, wide: int, lang: str) -> None:
     opened = open_page(lang, wide=wide, high=800)
     outside, cut = (opened.tab.evaluate(script(what)) for what in (OVERFLOW, CUT))
@@ -391,8 +389,7 @@ def test_how_overlaps_are_told() -> None:
         assert bool(overlapping(texts)) is expected, (other, offset)
 
 
-@pytest.mark.parametrize("lang", LANGS)
-@pytest.mark.parametrize("wide", WIDTHS)
+@pytest.mark.parametrize(("wide", "lang"), windows(WIDTHS))
 def test_no_text_lies_on_another(open_page: Open, wide: int, lang: str) -> None:
     opened = open_page(lang, wide=wide, high=800)
     texts = opened.tab.evaluate(script(BOXES))

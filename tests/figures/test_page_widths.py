@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import layerwise as lw
-from browser import Opened, browser
+from browser import LANGS, Opened, browser, windows
 
-WIDTHS = [(360, 740), (1440, 900), (1920, 1080)]
-LANGS = ["en", "zh"]
+HEIGHTS = {360: 740, 1440: 900, 1920: 1080}
+pytestmark = pytest.mark.parametrize(("wide", "lang"), windows([*HEIGHTS]))
 CLASSES = {"usual": 48, "seldom": 18, "rare": 6}
 WORDS = {
     "usual": "the breakfast of the hotel",
@@ -46,10 +46,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {lang: lw.report(dataset, place / f"{lang}.html", lang=lang, **options) for lang in LANGS}
 
 
-@pytest.fixture(params=[(size, lang) for size in WIDTHS for lang in LANGS], ids=lambda p: f"{p[0][0]}-{p[1]}")
-def opened(request: pytest.FixtureRequest, pages: dict[str, Path], started: Any) -> Iterator[Opened]:
-    (wide, high), lang = request.param
-    tab = Opened(started, pages[lang], wide=wide, high=high, reduced_motion="reduce")
+@pytest.fixture
+def opened(wide: int, lang: str, pages: dict[str, Path], started: Any) -> Iterator[Opened]:
+    tab = Opened(started, pages[lang], wide=wide, high=HEIGHTS[wide], reduced_motion="reduce")
     yield tab
     tab.close()
 

@@ -30,7 +30,7 @@ from probe_results import BASELINES, bare_result, probe_result
 
 UNITS = {"norm": "length of a vector", "curvature": "radians", "anisotropy": "mean cosine of two rows"}
 UNITS |= {"intra_text_similarity_adjusted": "mean cosine with the text's mean, minus anisotropy"}
-DEPTHS = [1, 2, 7, 25, 49]
+DEPTHS = [1, 2, 7, 25, pytest.param(49, marks=pytest.mark.slow)]
 
 
 def boxes(figure: Figure) -> list[Any]:

@@ -140,6 +140,7 @@ def test_what_all_classes_share_is_no_share_of_a_softmax() -> None:
     assert not logit_shares(head([0.5, 0.5], same), layers()[:2], np.ones(ROWS), softmax=True).any()
 
 
+@pytest.mark.slow
 def test_a_hidden_layer_has_shares_of_what_it_takes_in() -> None:
     task = replace(planted(layers()), hidden=8)
     result = looked_at(task, draws=2)

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import date
 from itertools import product
@@ -357,11 +356,11 @@ def test_the_probability_of_a_span_is_its_share_of_all_readings(room: Path) -> N
     ids=["txt", "jsonl", "csv", "conll"],
 )
 def test_a_line_is_answered_before_the_next_is_written(
-    room: Path, options: tuple[str, ...], header: str, lines: list[str]
+    room: Path, options: tuple[str, ...], header: str, lines: list[str], python: Python
 ) -> None:
     """A dialogue with a real process over pipes: reading would never end if an answer were kept back."""
     head = room / ("tag.head" if "conll" in options else "mood.head")
-    command = [sys.executable, "-m", "layerwise", "predict", str(head), "-", "--device", "cpu", *options]
+    command = python("-m", "layerwise", "predict", str(head), "-", "--device", "cpu", *options)
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

@@ -313,6 +313,7 @@ def test_the_catalogue_has_chinese_typography() -> None:
     assert {key: faults(text) for key, text in texts.items() if faults(text)} == {}
 
 
+@pytest.mark.slow
 def test_chinese_pages_and_files_have_chinese_typography(
     texts: lw.LayerDataset, words: lw.LayerDataset, started: Any, tmp_path: Path
 ) -> None:

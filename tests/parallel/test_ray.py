@@ -92,6 +92,7 @@ def survives(
     killed.check()
 
 
+@pytest.mark.slow
 @needs_proc
 def test_actors_that_are_killed_are_started_again(
     cluster: Any,
@@ -141,6 +142,7 @@ def test_workers_share_gpus_so_that_all_fit(gpus: int, count: int, on_each: int)
     assert gpu_share_of(0, count) == 0
 
 
+@pytest.mark.slow
 def test_a_task_that_kills_its_actor_is_tried_again_and_told(cluster: Any) -> None:
     reported: list[int] = []
     with RayExecutor(Exiting(), 1) as executor:
@@ -189,6 +191,7 @@ def test_a_real_model_in_int8_gives_the_same_bytes_by_two_threads_and_by_two_act
     assert made.manifest.tolerance == alone.manifest.tolerance, "int8's error is measured the same way"
 
 
+@pytest.mark.slow
 def test_each_actor_has_its_share_of_the_cores(cluster: Any) -> None:
     for count, share in ((1, "2 2"), (2, "1 1")):
         with RayExecutor(Sharing(), count) as executor:
@@ -197,6 +200,7 @@ def test_each_actor_has_its_share_of_the_cores(cluster: Any) -> None:
         assert executor.description == "1 1", "all share the threads"
 
 
+@pytest.mark.slow
 def test_what_comes_back_is_records_and_no_vectors(
     cluster: Any, corpus: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -197,7 +197,10 @@ def test_a_shard_that_got_lost_is_told_and_no_dataset_is_made_of_the_others(
 
 
 @pytest.mark.usefixtures("quick_workers")
-@pytest.mark.parametrize(("precision", "level"), [("fp32", "token"), ("bf16", "text"), ("int8", "token")])
+@pytest.mark.parametrize(
+    ("precision", "level"),
+    [("fp32", "token"), pytest.param("bf16", "text", marks=pytest.mark.slow), ("int8", "token")],
+)
 def test_a_real_model_gives_the_same_bytes_by_two_threads_and_by_two_processes_of_one(
     precision: Any, level: Any, python: Python, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,6 +289,7 @@ def test_one_process_reads_the_next_task_while_it_makes_one() -> None:
     assert list(SerialExecutor(steps).map(tasks(), lambda **_: None)) == ["first", "second"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal of POSIX")
 def test_one_that_waits_for_its_source_can_be_interrupted(model: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "layerwise", "extract", "-", "--model", model, "--device", "cpu"]
@@ -550,6 +554,7 @@ def test_a_full_disk_stops_a_share_and_nothing_is_lost(
     assert shard_bytes(out) == whole
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_shares_killed_fifty_times_give_the_same_bytes(python: Python, model: str, tmp_path: Path) -> None:
     """Each of two workers is killed by SIGKILL at random points of its work, and started again."""

@@ -74,6 +74,7 @@ def test_an_exclusive_or_needs_the_network() -> None:
     assert mlp.score == pytest.approx(np.mean(scores), abs=0.04)
 
 
+@pytest.mark.slow
 def test_a_linear_label_gains_nothing() -> None:
     rng = np.random.default_rng(1)
     y = rng.integers(0, 2, 400)
@@ -143,6 +144,7 @@ def test_every_kind_of_label_and_of_split_has_a_network(task: str, options: dict
     }
 
 
+@pytest.mark.slow
 def test_tags_of_words_have_a_network() -> None:
     rng = np.random.default_rng(0)
     sentences = [[f"w{rng.integers(50)}" for _ in range(5)] for _ in range(60)]

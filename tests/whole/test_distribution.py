@@ -92,6 +92,7 @@ def test_the_package_is_made_of_it(wheel: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_wheel_runs_the_demos_commands(wheel: Path, tmp_path: Path) -> None:
     """In an environment that holds the wheel; what it needs comes from this one, whose editable install isn't seen."""
     venv.create(tmp_path / "env", with_pip=False)

@@ -210,6 +210,7 @@ def test_a_few_kilobytes_that_become_gigabytes(tmp_path: Path) -> None:
     assert (problem.file, "bytes when it is read" in problem.what) == ("shards/00000.index.parquet", True)
 
 
+@pytest.mark.slow
 def test_a_single_value_that_is_decompressed_to_gigabytes(tmp_path: Path) -> None:
     out = make(tmp_path / "d", (1,)).path
     index, _ = tables_of(0, 1)

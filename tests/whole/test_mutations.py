@@ -4,7 +4,7 @@ import pytest
 
 from mutations import BASES, QUESTIONS, REFUSED, SUBJECTS, case, unchanged
 
-FEW = {"dataset": 240, "head": 80, "model": 60, "source": 60, "work": 60}
+FEW = {"dataset": 120, "head": 80, "model": 40, "source": 60, "work": 60}
 MANY = 40  # times as many, by other seeds
 
 
