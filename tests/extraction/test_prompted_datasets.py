@@ -40,6 +40,16 @@ def options_of(folder: Path, **more: Any) -> dict[str, Any]:
     return {"model": str(folder), "device": "cpu", "dtype": "float32", **more}
 
 
+def test_prompts_of_a_model_are_told_to_who_names_none(
+    model_folder: Callable[[str], Path], source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = folder_of(model_folder("bert"), tmp_path / "st")
+    for name, prompt, count in (("a", {}, 1), ("b", {"prompt_name": "query"}, 0), ("c", {"prompt": ""}, 0)):
+        caplog.clear()
+        lw.extract(source, tmp_path / name, **options_of(folder, **prompt))
+        assert sum("has the prompts" in record.message for record in caplog.records) == count, prompt
+
+
 @pytest.mark.parametrize("default", [None, "query"])
 def test_a_dataset_records_its_prompt(
     default: str | None, model_folder: Callable[[str], Path], source: Path, tmp_path: Path

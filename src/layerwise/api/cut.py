@@ -19,7 +19,7 @@ from layerwise.cutting.static import write_static
 from layerwise.cutting.table import CutTable, cut_table
 from layerwise.encode.computing import computing
 from layerwise.encode.cut_source import load_cut_source
-from layerwise.encode.load import load_encoder
+from layerwise.encode.load import load_without_prompts
 from layerwise.heads.predict import load_head
 from layerwise.layers import LayerSpec
 from layerwise.options import CutOptions, LoadOptions, check_types, part
@@ -180,7 +180,7 @@ def _table(
         loading, measuring = track.split(1, 4)
         loading.named("loading the model")
         source = load_cut_source(model, **part(options, LoadOptions))
-        encoder = load_encoder(model, **part(options, LoadOptions))
+        encoder = load_without_prompts(model, **part(options, LoadOptions))
         table = cut_table(source, encoder, options.probe, measuring)
     if target is not None:
         with disk.new(target) as file:

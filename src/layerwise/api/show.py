@@ -5,7 +5,7 @@ from pathlib import Path
 from layerwise import choices
 from layerwise._util.threads import choose
 from layerwise.encode.computing import computing
-from layerwise.encode.load import load_encoder
+from layerwise.encode.load import load_encoder, load_without_prompts
 from layerwise.encode.overview import Overview, overview
 from layerwise.layers import LayerSpec
 from layerwise.word_split import check_split
@@ -48,7 +48,8 @@ def show(
     choices.one_of("level", level, ("token", "word", "text"))
     check_split(word_split)
     with computing(threads):
-        encoder = load_encoder(
+        load = load_encoder if prompt is None and prompt_name is None else load_without_prompts
+        encoder = load(
             model,
             device=device,
             revision=revision,

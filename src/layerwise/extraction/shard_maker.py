@@ -93,6 +93,11 @@ class ShardRecipe:
     together: bool = False
     sample: tuple[Example, ...] = ()
 
+    @property
+    def names_prompt(self) -> bool:
+        """Whether the user has chosen what is put before texts, so that notes of the model's prompts say nothing new."""
+        return any(self.request.get(name) is not None for name in ("prompt", "prompt_name"))
+
     def start(self, index: int, count: int) -> ShardMaker:
         """Load the encoder, and return a maker of shards; of several devices each process gets one."""
         if isinstance(self.model, encode.encoder.Encoder):
@@ -101,11 +106,11 @@ class ShardRecipe:
             device = encode.devices.choose_device(self.loading["device"], index if self.together else None)
             loading = encode.request.Loading(**{**self.loading, "device": device})
             # Each of several processes would repeat the notes; the manifest has them.
-            encoder = (
-                encode.load.load_quietly(self.model, loading)
-                if self.together
-                else encode.load.load_encoder(self.model, **asdict(loading))
-            )
+            if self.together:
+                encoder = encode.load.load_quietly(self.model, loading)
+            else:
+                load = encode.load.load_without_prompts if self.names_prompt else encode.load.load_encoder
+                encoder = load(self.model, **asdict(loading))
         return ShardMaker(self, encoder, (index, count) if self.together else None)
 
 
