@@ -7,7 +7,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 SITE = $(BIN)/python -m sphinx -b html -W --keep-going -n -q -j auto docs build/site
 
-.PHONY: demo test test-slow test-isa test-mutations check docs format bench bench-load bench-scale bench-store results gallery notebooks clean
+.PHONY: demo test test-slow test-isa test-mutations check lint types imports site docs format bench bench-load bench-scale bench-store results gallery notebooks clean
 
 demo: $(VENV)/.demo  ## write every layer of the standard library's documentation strings to disk
 	$(BIN)/python examples/demo.py
@@ -24,11 +24,19 @@ test-isa: $(VENV)/.dev  ## run the tests of the encoder and of int8 under every 
 test-mutations: $(VENV)/.dev  ## read twenty thousand files of datasets, heads, models and sources with random changes (slow)
 	$(BIN)/python -m pytest -m slow tests/whole/test_mutations.py
 
-check: $(VENV)/.dev  ## check format, lint, types, import rules, and that the site can be built without a warning
+check: lint types imports site  ## check format, lint, types, import rules, and that the site can be built without a warning
+
+lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
 	$(BIN)/mypy
+
+imports: $(VENV)/.dev
 	$(BIN)/python -m pytest -q tests/whole/test_imports.py
+
+site: $(VENV)/.dev
 	$(SITE)
 
 docs: $(VENV)/.docs  ## build the site into build/site; open build/site/index.html

@@ -112,6 +112,7 @@ def test_it_holds_what_a_disk_holds(bucket: str, model: str, tmp_path: Path) -> 
     assert lw.extract(f"{bucket}/docs/*", f"{bucket}/g", model=model).text_count == 1, "a folder is no file"
 
 
+@pytest.mark.slow
 def test_workers_and_a_duplicate_of_one_are_harmless(
     bucket: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,7 +91,7 @@ def test_merge_and_pool(encoder_of: Callable[[str], Any], sources: list[Path], t
     check_same(lambda out: lw.pool(tmp_path / "first", out, level="text"), tmp_path / "pools")
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("quick_workers")
 def test_workers(model_folder: Callable[[str], Path], sources: list[Path], tmp_path: Path) -> None:
     model = model_folder("bert")
     for name, workers in (("one", 1), ("two", 2), ("again", 2)):

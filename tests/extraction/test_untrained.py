@@ -73,7 +73,7 @@ def test_it_is_another_model_than_the_trained_one_and_travels(model_folder: Fold
     ("level", "task", "label"),
     [
         ("text", "classify", "label"),
-        ("word", "tag", "tag"),
+        pytest.param("word", "tag", "tag", marks=pytest.mark.slow),
         pytest.param("token", "classify", "label", marks=pytest.mark.slow),
     ],
 )

@@ -179,6 +179,7 @@ def test_a_page_across_languages_is_whole_in_chinese(
     assert english(seen, DATA | {"side", "pair"}) == []
 
 
+@pytest.mark.slow
 def test_a_page_of_tags_and_of_labels_from_a_file_is_whole_in_chinese(
     words: lw.LayerDataset, started: Any, tmp_path: Path
 ) -> None:

@@ -164,6 +164,7 @@ def test_the_interval_covers_the_true_layer_in_95_percent_of_samples() -> None:
     assert 0.93 <= covered / intervals <= 0.97, f"{covered} of {intervals}"
 
 
+@pytest.mark.slow
 def test_keys_are_in_the_docs(tmp_path: Path) -> None:
     (tmp_path / "v.txt").write_text("number 1 2\ntext 3 4\n")
     result = lw.probe(

@@ -94,6 +94,7 @@ def test_a_linear_label_gains_nothing() -> None:
     assert network_of(again) == mlp, "the seeds are fixed"
 
 
+@pytest.mark.slow
 def test_the_mix_is_chosen_inside_each_fold() -> None:
     """The network and the linear classifier are on what the inner folds choose, not on the best of the table."""
     y = np.random.default_rng(0).integers(0, 2, 200)

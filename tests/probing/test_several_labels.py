@@ -124,7 +124,9 @@ def test_further_metrics_are_scikit_learns() -> None:
     assert result["1"].scores["accuracy"] == pytest.approx((gold == predicted).all(axis=1).mean(), abs=0.03)
 
 
-@pytest.mark.parametrize("how", ["separator", "printed", "list", "json"])
+@pytest.mark.parametrize(
+    "how", ["separator", "list", *(pytest.param(how, marks=pytest.mark.slow) for how in ("printed", "json"))]
+)
 def test_several_labels_in_every_form_are_the_same(how: str) -> None:
     layers, y = planted(100)
     labels: list[Any] = lists(y)

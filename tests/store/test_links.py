@@ -133,6 +133,7 @@ def test_a_lock_that_is_a_link_is_refused(
     assert not there or victim.read_text() == KEPT
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_the_lock_of_a_worker_that_is_a_link_is_refused(
     corpus: Path, victim: Path, model: str, tmp_path: Path
 ) -> None:

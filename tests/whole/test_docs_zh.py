@@ -150,6 +150,7 @@ def has_jieba() -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_the_tutorial_works(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
