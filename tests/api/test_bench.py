@@ -13,6 +13,7 @@ from layerwise.extraction.speed import SHAPES
 from layerwise.options import BenchOptions
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_ceilings")
 def test_other_libraries_that_are_broken_here_are_left_out_and_named(
     model_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

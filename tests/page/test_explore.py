@@ -113,6 +113,7 @@ def test_a_dataset_shows_its_page_in_a_notebook(dataset: Path) -> None:
     assert shown._repr_html_().startswith("<iframe srcdoc=")
 
 
+@pytest.mark.slow
 def test_the_command_serves_until_it_is_interrupted(dataset: Path) -> None:
     command = [sys.executable, "-m", "layerwise", "explore", str(dataset), "--points", "10", "--texts", "0"]
     # Where the tests run in the background, SIGINT may be ignored, and would be by the child.

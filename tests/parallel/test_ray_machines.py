@@ -87,6 +87,7 @@ def slow(monkeypatch: pytest.MonkeyPatch, thread: threading.Thread) -> None:
     monkeypatch.setattr(RayExecutor, "map", map_slowly)
 
 
+@pytest.mark.slow
 def test_the_others_do_what_a_machine_had_in_hand_that_is_gone_for_good(
     machines: Machines,
     corpus: Path,

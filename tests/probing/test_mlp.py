@@ -156,6 +156,7 @@ def test_tags_of_words_have_a_network() -> None:
     assert network_of(result).score > 0.9
 
 
+@pytest.mark.slow
 def test_the_command_shows_all_of_it_in_both_languages(
     tmp_path: Path,
     encoder_of: Callable[[str], Any],

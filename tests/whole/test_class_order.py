@@ -85,6 +85,9 @@ def test_a_probe_names_small_classes_in_their_order() -> None:
     labels = states.index["label"].to_pylist()
     labels[:3] = ["100", "20", "3000"]
     result = lw.probe(
-        states_of([states.layer("emb"), states.layer("1")], {"label": labels}), task="classify", label="label"
+        states_of([states.layer("emb"), states.layer("1")], {"label": labels}),
+        task="classify",
+        label="label",
+        quick=True,
     )
     assert any("'20' (1), '100' (1), '3000' (1)" in note for note in result.notes), result.notes
