@@ -5,6 +5,7 @@ column `doc` joins the two.
 """
 
 import copy
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -29,7 +30,7 @@ from layerwise.mixes import (
     parse_mix,
     refuse_learned,
 )
-from layerwise.row_selection import Rows, matches, odd_row, row_blocks, select_rows
+from layerwise.row_selection import Rows, matches, odd_row, other_case, row_blocks, select_rows
 from layerwise.widths import common_width, shown_width
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
     from layerwise._util.pandas import PandasFrame
     from layerwise._util.polars import PolarsFrame
+
+
+_LOGGER = logging.getLogger("layerwise")
 
 
 class ModelName(Protocol):
@@ -306,15 +310,29 @@ class Layered(ABC):
 
         A condition is a column of `index`, or else of `texts`, and a value or a list of values, one of which
         must match (`None` matches a missing value); a column of lists matches when it contains one of them.
-        Values are converted to the type of the column: `label="1"` matches the number 1.
+        Values are converted to the type of the column: `label="1"` matches the number 1. Where no row matches, a warning is
+        logged that says which condition none fulfils.
 
         Raises:
             RequestError: a column that doesn't exist, or a value that can't be compared with its type.
         """
-        keep = np.ones(self.rows, bool)
-        for name, condition in conditions.items():
-            keep &= self._holds(name, condition)
-        return np.flatnonzero(keep)
+        rows = matching_rows(self, **conditions)
+        if not len(rows) and self.rows:
+            _LOGGER.warning("%s", self._why_none(conditions))
+        return rows
+
+    def _why_none(self, conditions: Mapping[str, Any]) -> str:
+        """Return which condition no row fulfils, and the same value in other case where there is one."""
+        unmet = [name for name, condition in conditions.items() if not self._holds(name, condition).any()]
+        if not unmet:
+            return f"no row fulfils all of these at once: {', '.join(conditions)}"
+        name = unmet[0]
+        table = self.index if name in self.index.column_names else self.texts
+        near = other_case(table[name], conditions[name])
+        hint = f"; there is {near!r:.60}" if near is not None else ""
+        if not hint and (self.level, name) == ("text", "text"):
+            hint = "; a row is a whole text here, words are rows of level 'word'"
+        return f"no row has {conditions[name]!r:.60} in column {name!r}{hint}"
 
     def _holds(self, name: str, condition: Any) -> NDArray[np.bool_]:
         if name in self.index.column_names:
@@ -362,6 +380,14 @@ class Layered(ABC):
         rows = zip(*(index[name].to_pylist() for name in names), strict=True)
         more = f"… {self.rows - index.num_rows:,} rows more." if self.rows > index.num_rows else ""
         return html(repr(self)[1:-1], names, rows, more)
+
+
+def matching_rows(states: Layered, **conditions: Any) -> I64:
+    """Return what `Layered.where` does, without a warning where there is no row."""
+    keep = np.ones(states.rows, bool)
+    for name, condition in conditions.items():
+        keep &= states._holds(name, condition)
+    return np.flatnonzero(keep)
 
 
 class LayerStates(Layered):
