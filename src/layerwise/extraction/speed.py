@@ -130,6 +130,8 @@ def measure_speed(
     track: Tracker,
 ) -> Benchmark:
     """Measure, in interleaved rounds, the ways to get every layer of every token into memory; see `api.bench`."""
+    if shape is None:
+        encode.checkpoint.find_checkpoint(model)  # before anything that takes long
     chosen = _texts(source, texts)
     with _torch_threads(threads), _model(model, shape) as name:
         preparing, racing = track.split(1, rounds)
