@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from layerwise import api
+from layerwise.arguments import argument
 from layerwise.cli import flags, output
 from layerwise.cli.train_report import private_facts
 from layerwise.options import LoadOptions
@@ -190,6 +191,9 @@ def _head(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         rows.append(("context", _context(settings["context"])))
     if settings.get("redact") is not None:
         rows.append(("redacted", f"texts are, {_redactor(settings['redact'])}"))
+    if training.get("reading"):
+        given = " ".join(argument(name, value) for name, value in training["reading"].items())
+        rows.append(("texts", f"read with {given}, unless another column is named"))
     if settings.get("joint") is not None:
         rows.append(("pairs", f"{' and '.join(settings['joint'])}, encoded together"))
     for task in facts["tasks"]:
