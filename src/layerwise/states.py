@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from layerwise._util.display import html
+from layerwise._util.display import count_of, html
 from layerwise._util.pandas import pandas_rows
 from layerwise._util.polars import polars_rows
 from layerwise.array_types import F32, I64
@@ -369,7 +369,10 @@ class Layered(ABC):
         return resolve_layers(number, self.blocks, self.layers, single=True, name="layer")[0]
 
     def __repr__(self) -> str:
-        shape = f"{self.rows:,} rows × {len(self.layers)} layers ({', '.join(self.layers)}) × {shown_width(self.widths)}"
+        shape = (
+            f"{count_of(self.rows, 'row')} × {count_of(len(self.layers), 'layer')} ({', '.join(self.layers)}) × "
+            f"{shown_width(self.widths)}"
+        )
         pool = f", pool {self.pool}" if self.pool else ""
         return f"<{type(self).__name__} {shape}, level {self.level}{pool}>"
 
@@ -378,7 +381,7 @@ class Layered(ABC):
         index = part.index.slice(0, 5)
         names = index.column_names
         rows = zip(*(index[name].to_pylist() for name in names), strict=True)
-        more = f"… {self.rows - index.num_rows:,} rows more." if self.rows > index.num_rows else ""
+        more = f"… {count_of(self.rows - index.num_rows, 'row')} more." if self.rows > index.num_rows else ""
         return html(repr(self)[1:-1], names, rows, more)
 
 
@@ -425,7 +428,7 @@ class LayerStates(Layered):
         self._width = width_of_layers if width is None else width
         if index.num_rows != self.rows:
             raise RequestError(
-                f"the index has {index.num_rows} rows for {self.rows} vectors; give a row for each"
+                f"the index has {count_of(index.num_rows, 'row')} for {self.rows} vectors; give a row for each"
             )
 
     def _checked_width(self) -> int:

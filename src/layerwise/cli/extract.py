@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from layerwise import api
+from layerwise._util.display import count_of
 from layerwise.arguments import argument
 from layerwise.cli import flags, output
 from layerwise.cli.finished import dataset_facts, manifest_bytes
@@ -161,7 +162,7 @@ def _print_share(args: argparse.Namespace, share: tuple[int, int], counts: dict[
         return 0
     output.print_lines(
         f"{args.out}: worker {share[0]} of {share[1]} is done: {counts['shards']:,} of {counts['of_shards']:,} "
-        f"shards, {counts['texts']:,} of {counts['of_texts']:,} texts"
+        f"shards, {counts['texts']:,} of {count_of(counts['of_texts'], 'text')}"
     )
     output.print_lines(f"next, when all workers are done: layerwise finish {shlex.quote(args.out)}")
     return 0
@@ -190,9 +191,10 @@ def _report(out: str, facts: Mapping[str, Any], already_finished: bool) -> list[
     )
     pool = f", pool {sums['pool']}" if sums["pool"] else ""
     lines = [
-        f"{out}: {sums['rows']:,} rows × {len(sums['layers'])} layers × {shown_width(facts['width_of_layers'])} "
+        f"{out}: {count_of(sums['rows'], 'row')} × {count_of(len(sums['layers']), 'layer')} × "
+        f"{shown_width(facts['width_of_layers'])} "
         f"({facts['dtype']}, {output.size(sums['bytes'])}), level {sums['level']}{pool}",
-        f"  {sums['texts']:,} texts, {sums['tokens']:,} tokens{speed}",
+        f"  {count_of(sums['texts'], 'text')}, {count_of(sums['tokens'], 'token')}{speed}",
     ]
     return [*lines, *(f"  {line}" for line in _coverage(sums))]
 

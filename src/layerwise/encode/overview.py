@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from layerwise._util.display import number
+from layerwise._util.display import count_of, number
 from layerwise.encode.encoder import Encoder
 from layerwise.results import Result, Table
 from layerwise.states import LayerStates, dimension_names, matching_rows
@@ -83,7 +83,7 @@ class Overview(Result):
     def _lines(self) -> Sequence[str]:
         norms = ", ".join(f"{row.layer} {number(row.norm)}" for row in self.rows[: self.layers])
         return [
-            f"Overview: {self.layers} layers of width {self.width} by {self.model}, {self.tokens} tokens "
+            f"Overview: {count_of(self.layers, 'layer')} of width {self.width} by {self.model}, {count_of(self.tokens, 'token')} "
             f"({self.unknown} unknown), {len(self.rows):,} vectors",
             f"norms of {self.rows[0].text}: {norms}" if self.rows else "",
         ]

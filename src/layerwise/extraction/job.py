@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from layerwise import choices
+from layerwise._util.display import count_of
 from layerwise._util.paths import place
 from layerwise._util.progress import Tracker
 from layerwise.arguments import argument
@@ -307,7 +308,7 @@ class Job:
         missing = sum(number not in writer.committed for number in numbers)
         if missing:
             raise DatasetError(
-                f"{missing} of {len(numbers)} shards are missing; start the same command again to make them"
+                f"{missing} of {count_of(len(numbers), 'shard')} are missing; start the same command again to make them"
             )
         stored_end = self._stored.shard + len(self._stored.texts)
         extra = [n for n in writer.committed if n >= end and (n < stored_end or n >= writer.base)]
@@ -316,7 +317,7 @@ class Job:
         if extra:
             texts = sum(writer.committed[n].texts for n in extra)
             raise DatasetError(
-                f"the source has {self.texts:,} texts now and the dataset has {self.texts + texts:,}; "
+                f"the source has {count_of(self.texts, 'text')} now and the dataset has {self.texts + texts:,}; "
                 f"use another {argument('out')}"
             )
 

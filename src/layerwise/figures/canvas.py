@@ -83,7 +83,9 @@ def check_width(width: float | None) -> float | None:
     """
     is_number = isinstance(width, int | float) and not isinstance(width, bool)
     if width is not None and not (is_number and LEAST_WIDTH <= width <= MOST_WIDTH):
-        raise RequestError(f"width={width!r:.60} can't be drawn; give {LEAST_WIDTH:g} to {MOST_WIDTH:g} inches")
+        raise RequestError(
+            f"width={width!r:.60} can't be drawn; give {LEAST_WIDTH:g} to {MOST_WIDTH:g} inches"
+        )
     return width
 
 

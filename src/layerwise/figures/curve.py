@@ -30,7 +30,7 @@ from layerwise.figures.label_spread import spread
 from layerwise.figures.language import language, say, speaking
 from layerwise.figures.probe_axis import BaselineLine, baseline_lines, present, score_range, with_margin
 from layerwise.figures.result_access import BEFORE, ResultJson, content
-from layerwise.figures.series import lines
+from layerwise.figures.series import apart, lines
 from layerwise.layers import SITES, depth, is_layer, short_mix, site
 from layerwise.wording import fixed
 
@@ -40,11 +40,10 @@ if TYPE_CHECKING:
 _DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
 _LEAST_WIDE, _HIGH = 7.5, 5.2  # inches, with the names of baselines beside the axes
 _NARROW_HIGH = 2.2  # inches of the axes of a narrow figure
-_LABEL_MOST, _NARROW_LABEL_MOST = 28, 18  # characters
+_LABEL_MOST, _NARROW_LABEL_MOST = 28, 22  # characters
 _TICKS_MOST = 40
 _LABEL_GAP = 30  # points between a line and its label
 _LEGEND_ROW = 6  # entries, from which on the legend has two rows
-_NARROW_TICKS_MOST = 13
 _MARGIN = 0.55  # inches, beside the axes of a narrow figure
 _BAR_STEP = 0.3  # between two intervals of baselines; layers are 1 apart
 
@@ -276,8 +275,8 @@ def _baseline_label(line: BaselineLine, digits: int, below: bool) -> str:
 def _frame(axes: Axes, layers: Sequence[_Point], mixes: Sequence[_Point], *, narrow: bool) -> None:
     """Name layers and mixes on the x axis, and draw the grid."""
     named_layers = _of_site(layers, None) or layers
-    step = max(1, math.ceil(len(named_layers) / (_NARROW_TICKS_MOST if narrow else _TICKS_MOST)))
-    ticked = [*named_layers[::step], *mixes]
+    step = max(1, math.ceil(len(named_layers) / _TICKS_MOST))
+    ticked = [*(_apart(axes, named_layers) if narrow else named_layers[::step]), *mixes]
     names = [_label(point.name, narrow=narrow) for point in ticked]
     axes.set_xticks([point.x for point in ticked], names, fontsize=SMALL if narrow else FONT)
     for tick, point in zip(axes.get_xticklabels(), ticked, strict=True):
@@ -301,6 +300,16 @@ def _frame(axes: Axes, layers: Sequence[_Point], mixes: Sequence[_Point], *, nar
     axes.margins(x=0.02)
     axes.grid(axis="y", color=PALE, linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def _apart(axes: Axes, layers: Sequence[_Point]) -> list[_Point]:
+    """Return the layers at every depth, or every second, and so on, so that their names don't overlap in a narrow figure."""
+    if not layers:
+        return []
+    low, high = axes.get_xlim()
+    unit = (axes.figure.get_figwidth() - _MARGIN - 0.2) * 72 / (high - low)
+    ticks = {at for at, _ in apart([(point.x, point.name) for point in layers], unit)}
+    return [point for point in layers if point.x in ticks]
 
 
 def _legend(axes: Axes, result: Mapping[str, Any], width: float) -> int:

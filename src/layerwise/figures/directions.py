@@ -9,7 +9,17 @@ import numpy as np
 
 from layerwise.array_types import F64
 from layerwise.errors import RequestError
-from layerwise.figures.canvas import FONT, PALE, RAMP, SMALL, check_width, drawable, page, readable_on, width_of
+from layerwise.figures.canvas import (
+    FONT,
+    PALE,
+    RAMP,
+    SMALL,
+    check_width,
+    drawable,
+    page,
+    readable_on,
+    width_of,
+)
 from layerwise.figures.display_names import number
 from layerwise.figures.heatmap import LEGIBLE, short_number
 from layerwise.figures.language import language, say, speaking

@@ -55,6 +55,7 @@ def geometry(
     layers = analysis["layers"]
     columns = min(_COLUMNS, len(chosen))
     wide = _WIDE * (1.4 if len(layers) > _WIDER_FROM else 1)
+    beside = 0.6 if width is None else 0.85  # inches, of a panel: the numbers and the name of its axis
     if width is not None:
         columns = max(1, min(columns, int(width / _NARROWEST)))
         wide = width / columns
@@ -62,10 +63,12 @@ def geometry(
     with page(columns * wide, rows * _HIGH + 0.35) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for place, (name, measure) in enumerate(chosen.items()):
-            _panel(panels[place], layers, name, measure, 72 * (wide - 0.6))
+            _panel(panels[place], layers, name, measure, 72 * (wide - beside))
             below = [say("figure.layer.axis")] if place + columns >= len(chosen) else []
             below += [
-                lines(floor, round(72 * (wide - 0.6) / 4.2), 2) for floor in [_floor_words(measure)] if floor
+                lines(floor, round(72 * (wide - beside) / 4.2), 2)
+                for floor in [_floor_words(measure)]
+                if floor
             ]
             panels[place].set_xlabel("\n".join(below), fontsize=SMALL)
         for spare in panels[len(chosen) :]:

@@ -12,7 +12,18 @@ from numpy.typing import NDArray
 from layerwise._util.display import half_up, rounded
 from layerwise.array_types import F64
 from layerwise.errors import RequestError
-from layerwise.figures.canvas import FONT, PALE, RAMP, SMALL, check_width, drawable, lay_out, page, readable_on, width_of
+from layerwise.figures.canvas import (
+    FONT,
+    PALE,
+    RAMP,
+    SMALL,
+    check_width,
+    drawable,
+    lay_out,
+    page,
+    readable_on,
+    width_of,
+)
 from layerwise.figures.display_names import number
 from layerwise.figures.language import language, say, speaking
 from layerwise.figures.measure_scale import (

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise._util.display import count_of
 from layerwise.arguments import argument, is_offered
 from layerwise.array_types import I64
 from layerwise.choices import TASKS, one_of
@@ -111,7 +112,7 @@ def _numbers(dataset: Layered, labelled: Labelled, column: str, *, scoring: bool
     if len(wrong):
         value = rest.values[wrong[0]]
         place = _place_of(dataset, int(rest.docs[wrong[0]]))
-        all_wrong = f" ({len(wrong):,} of {len(rest):,} values need it)" if len(wrong) > 1 else ""
+        all_wrong = f" ({len(wrong):,} of {count_of(len(rest), 'value')} need it)" if len(wrong) > 1 else ""
         problem = _why_no_number(value, float(numbers[wrong[0]]), scoring=scoring)
         raise RequestError(f"column {column!r}{place} holds {value!r:.60}, {problem}{all_wrong}")
     return replace(rest, values=numbers, dropped=int((~has_label).sum()))
@@ -393,6 +394,7 @@ def check_classes(classes: int, rows: int, column: str, *, least_rows: int = 3) 
     """Raise RequestError if there are as many classes as rows, where there are at least `least_rows` rows."""
     if rows >= least_rows and classes >= rows:
         raise RequestError(
-            f"column {column!r} has {classes:,} classes for {rows:,} rows, so there is nothing to learn; "
+            f"column {column!r} has {count_of(classes, 'class', 'classes')} for {count_of(rows, 'row')}, so there is "
+            f"nothing to learn; "
             f"for numbers use {argument('task', 'regress')}"
         )
