@@ -244,7 +244,7 @@ def _model(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         *_adapter(facts),
         ("family", _family(facts)),
         ("layers", f"{layers}, width {facts['width']}"),
-        ("positions", facts["positions"] or "no limit"),
+        ("positions", _positions(facts)),
         ("tokenizer", _tokenizer(facts["tokenizer_facts"])),
         ("pool", f"{facts['default_pool']} by default"),
         *_prompts(facts),
@@ -254,6 +254,13 @@ def _model(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     rows += _cut_from(facts["cut"]) if "cut" in facts else []
     rows += [(f"layer {entry['layer']}", _shown_layer(entry)) for entry in facts["structure"]]
     return rows + _refused(facts["sites_refused"])
+
+
+def _positions(facts: dict[str, Any]) -> str:
+    """Return how many tokens the model has positions for, and how many of a text it reads at once where these are fewer."""
+    positions, most = facts["positions"], facts["max_length"]
+    at_once = f", a text is read in windows of {most}" if most is not None and most != positions else ""
+    return f"{positions or 'no limit'}{at_once}"
 
 
 def _shown_layer(entry: dict[str, Any]) -> str:
