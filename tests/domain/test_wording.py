@@ -14,7 +14,25 @@ from layerwise.wording import Message, catalogue, in_language, messages_json, na
 PLURAL = re.compile(r"\.one$")
 NUMBER_FORMS = re.compile(r"\{(\w+):([^{}|]*)\|([^{}|]*)\}")
 # Placeholders that are no counts: shares, numbers with decimals, names, and counts of at least 2.
-NO_COUNTS = {"share", "score", "low", "high", "differing", "wanted", "times", "least", "most", "need", "size"}
+NO_COUNTS = {
+    "share",
+    "score",
+    "data",
+    "layer",
+    "column",
+    "option",
+    "metric",
+    "source",
+    "low",
+    "high",
+    "differing",
+    "wanted",
+    "times",
+    "least",
+    "most",
+    "need",
+    "size",
+}
 
 
 def placeholders(text: str) -> set[str]:
