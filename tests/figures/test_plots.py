@@ -655,7 +655,7 @@ def test_a_narrow_curve_names_baselines_in_its_legend() -> None:
     legend = layer_curve(probe_result(), width=3.3).axes[0].get_legend()
     assert legend is not None
     names = [text.get_text() for text in legend.get_texts()]
-    assert any(name.startswith("bag of words 0.80") for name in names)
+    assert any(name.startswith("bag of words 0.8") for name in names)
     wide = layer_curve(probe_result(), width=9).axes[0].get_legend()
     assert wide is not None
     assert not any("bag of words" in text.get_text() for text in wide.get_texts())
