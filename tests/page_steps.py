@@ -14,6 +14,9 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
+
+import pytest
 
 CLOSE = 0.02
 """How far a number with decimals may be from the one that is shown, relative to it, or to 1: another processor rounds
@@ -72,6 +75,16 @@ def assertion(line: str) -> str | None:
     except (SyntaxError, ValueError):
         return None
     return f"assert_shown(({expression.strip()}), {comment})"
+
+
+def assert_shown(value: Any, shown: Any) -> None:
+    """Compare the value of a line of code with the one in its comment."""
+    if isinstance(shown, float) or (
+        isinstance(shown, list) and all(isinstance(item, float) for item in shown)
+    ):
+        assert value == pytest.approx(shown, abs=0.02)
+    else:
+        assert value == shown
 
 
 def read_only(page: str) -> list[str]:

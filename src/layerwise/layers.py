@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, SupportsIndex
 
+from layerwise._util.display import count_of
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
 
@@ -137,7 +138,7 @@ def select_layers(
         raise _refuse("a layer is named twice", available)
     if single and len(names) != 1:
         raise RequestError(
-            f"these are {len(names)} layers where one is needed; give one of {', '.join(available)}"
+            f"these are {count_of(len(names), 'layer')} where one is needed; give one of {', '.join(available)}"
         )
     return names
 

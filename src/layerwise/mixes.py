@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise._util.display import count_of
 from layerwise.arguments import argument
 from layerwise.array_types import F32
 from layerwise.errors import RequestError
@@ -217,7 +218,9 @@ def _weights(text: str, count: int) -> tuple[float, ...]:
     if not all(abs(weight) <= _LARGEST for weight in weights):
         raise RequestError(f"weights {text!r} aren't finite in float32; give smaller ones")
     if len(weights) != count:
-        raise RequestError(f"{len(weights)} weights for {count} layers; give one per layer")
+        raise RequestError(
+            f"{count_of(len(weights), 'weight')} for {count_of(count, 'layer')}; give one per layer"
+        )
     return weights
 
 

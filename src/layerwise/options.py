@@ -480,7 +480,7 @@ class WorkerOptions:
     )
     cluster: str | None = option(
         None,
-        "run the workers on the machines of a Ray cluster (see docs/explanation/scale.md)",
+        'run the workers on the machines of a Ray cluster (see "Many processes, many machines" in the documentation)',
         choices=("ray",),
     )
 

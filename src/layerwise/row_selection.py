@@ -91,6 +91,15 @@ def matches(name: str, column: Any, condition: Any) -> NDArray[np.bool_]:
     return mask
 
 
+def other_case(column: Any, condition: Any) -> str | None:
+    """Return a value of a column that equals a string but for its case; `None` without one, or for other conditions."""
+    kind = column.type
+    if not isinstance(condition, str) or not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return None
+    position = pc.index(pc.utf8_lower(column), condition.lower()).as_py()
+    return None if position < 0 else str(column[position].as_py())
+
+
 def _contains(name: str, lists: Any, condition: Any) -> NDArray[np.bool_]:
     hits = matches(name, lists.flatten(), condition)
     mask = np.zeros(len(lists), bool)

@@ -80,10 +80,11 @@ class Carried:
     def table(self, columns: Mapping[str, pa.Array[Any]]) -> pa.Table:
         """Return the table of `columns`, without text where texts are left out."""
         return pa.table(
-            {name: values for name, values in columns.items() if not self._hidden(name, values.type)}
+            {name: values for name, values in columns.items() if not self.hides(name, values.type)}
         )
 
-    def _hidden(self, name: str, kind: pa.DataType) -> bool:
+    def hides(self, name: str, kind: pa.DataType) -> bool:
+        """Return whether a column may hold text and is left out."""
         if not self.no_text or name in self.keep or name in ("id", "source"):
             return False
         return name in TEXT_COLUMNS or not _is_plain(kind)
@@ -197,6 +198,16 @@ def carried_columns(examples: Sequence[Example]) -> dict[str, list[str]]:
         "text": _names(e.columns for e in examples),
         "word": _names(e.word_columns for e in examples),
     }
+
+
+def left_out_columns(examples: Sequence[Example], carried: Carried) -> list[str]:
+    """Return the carried columns that aren't stored because texts are left out, of some examples."""
+    if not carried.no_text:
+        return []
+    arrays = _text_columns(examples, carried)
+    for name in carried_columns(examples)["word"]:
+        arrays[name] = carried.array(name, [list(e.word_columns.get(name) or ()) for e in examples])
+    return [name for name, array in arrays.items() if carried.hides(name, array.type)]
 
 
 def _text_columns(examples: Sequence[Example], carried: Carried) -> dict[str, pa.Array[Any]]:

@@ -5,6 +5,7 @@ column `doc` joins the two.
 """
 
 import copy
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -14,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from layerwise._util.display import html
+from layerwise._util.display import count_of, html
 from layerwise._util.pandas import pandas_rows
 from layerwise._util.polars import polars_rows
 from layerwise.array_types import F32, I64
@@ -29,7 +30,7 @@ from layerwise.mixes import (
     parse_mix,
     refuse_learned,
 )
-from layerwise.row_selection import Rows, matches, odd_row, row_blocks, select_rows
+from layerwise.row_selection import Rows, matches, odd_row, other_case, row_blocks, select_rows
 from layerwise.widths import common_width, shown_width
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
     from layerwise._util.pandas import PandasFrame
     from layerwise._util.polars import PolarsFrame
+
+
+_LOGGER = logging.getLogger("layerwise")
 
 
 class ModelName(Protocol):
@@ -306,15 +310,29 @@ class Layered(ABC):
 
         A condition is a column of `index`, or else of `texts`, and a value or a list of values, one of which
         must match (`None` matches a missing value); a column of lists matches when it contains one of them.
-        Values are converted to the type of the column: `label="1"` matches the number 1.
+        Values are converted to the type of the column: `label="1"` matches the number 1. Where no row matches, a warning is
+        logged that says which condition none fulfils.
 
         Raises:
             RequestError: a column that doesn't exist, or a value that can't be compared with its type.
         """
-        keep = np.ones(self.rows, bool)
-        for name, condition in conditions.items():
-            keep &= self._holds(name, condition)
-        return np.flatnonzero(keep)
+        rows = matching_rows(self, **conditions)
+        if not len(rows) and self.rows:
+            _LOGGER.warning("%s", self._why_none(conditions))
+        return rows
+
+    def _why_none(self, conditions: Mapping[str, Any]) -> str:
+        """Return which condition no row fulfils, and the same value in other case where there is one."""
+        unmet = [name for name, condition in conditions.items() if not self._holds(name, condition).any()]
+        if not unmet:
+            return f"no row fulfils all of these at once: {', '.join(conditions)}"
+        name = unmet[0]
+        table = self.index if name in self.index.column_names else self.texts
+        near = other_case(table[name], conditions[name])
+        hint = f"; there is {near!r:.60}" if near is not None else ""
+        if not hint and (self.level, name) == ("text", "text"):
+            hint = "; a row is a whole text here, words are rows of level 'word'"
+        return f"no row has {conditions[name]!r:.60} in column {name!r}{hint}"
 
     def _holds(self, name: str, condition: Any) -> NDArray[np.bool_]:
         if name in self.index.column_names:
@@ -351,7 +369,10 @@ class Layered(ABC):
         return resolve_layers(number, self.blocks, self.layers, single=True, name="layer")[0]
 
     def __repr__(self) -> str:
-        shape = f"{self.rows:,} rows × {len(self.layers)} layers ({', '.join(self.layers)}) × {shown_width(self.widths)}"
+        shape = (
+            f"{count_of(self.rows, 'row')} × {count_of(len(self.layers), 'layer')} ({', '.join(self.layers)}) × "
+            f"{shown_width(self.widths)}"
+        )
         pool = f", pool {self.pool}" if self.pool else ""
         return f"<{type(self).__name__} {shape}, level {self.level}{pool}>"
 
@@ -360,8 +381,16 @@ class Layered(ABC):
         index = part.index.slice(0, 5)
         names = index.column_names
         rows = zip(*(index[name].to_pylist() for name in names), strict=True)
-        more = f"… {self.rows - index.num_rows:,} rows more." if self.rows > index.num_rows else ""
+        more = f"… {count_of(self.rows - index.num_rows, 'row')} more." if self.rows > index.num_rows else ""
         return html(repr(self)[1:-1], names, rows, more)
+
+
+def matching_rows(states: Layered, **conditions: Any) -> I64:
+    """Return what `Layered.where` does, without a warning where there is no row."""
+    keep = np.ones(states.rows, bool)
+    for name, condition in conditions.items():
+        keep &= states._holds(name, condition)
+    return np.flatnonzero(keep)
 
 
 class LayerStates(Layered):
@@ -399,7 +428,7 @@ class LayerStates(Layered):
         self._width = width_of_layers if width is None else width
         if index.num_rows != self.rows:
             raise RequestError(
-                f"the index has {index.num_rows} rows for {self.rows} vectors; give a row for each"
+                f"the index has {count_of(index.num_rows, 'row')} for {self.rows} vectors; give a row for each"
             )
 
     def _checked_width(self) -> int:

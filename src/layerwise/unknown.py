@@ -1,9 +1,11 @@
 """Tokens that a model doesn't know: their share in words, and the note where they are many."""
 
+from layerwise._util.display import count_of
+
 
 def share_unknown(unknown: int, tokens: int) -> str:
     """Return how many tokens are unknown, in words, such as `3 of 12 tokens (25.0%)`."""
-    return f"{unknown:,} of {tokens:,} tokens ({unknown / max(tokens, 1):.1%})"
+    return f"{unknown:,} of {count_of(tokens, 'token')} ({unknown / max(tokens, 1):.1%})"
 
 
 def unknown_note(unknown: int, tokens: int, model: str, remedy: str) -> str | None:

@@ -1,7 +1,8 @@
 """All sentences that readers of results see, in every language: a catalogue per language, and messages from it.
 
 The catalogues are `languages/en.json` and `languages/zh.json`: templates by key, with `{names}` of values. A key that
-ends in `.one` is used instead where the value `n` is 1. The page, the advice and the notes of results take their words
+ends in `.one` is used instead where the value `n` is 1; `{n:row|rows}` in a template is `row` where the value `n` is 1, and
+`rows` elsewhere. The page, the advice and the notes of results take their words
 from here, so a stored result can be shown in any of the languages.
 """
 
@@ -22,6 +23,7 @@ from layerwise._util.display import DECIMALS, half_up, rounded
 Value: TypeAlias = "str | int | Message | Sequence[str | Message]"
 """A name or a formatted number, a whole number, a part of a sentence, or a list of names."""
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_NUMBER_FORMS = re.compile(r"\{(\w+):([^{}|]*)\|([^{}|]*)\}")  # of one, and of any other number
 _IDEOGRAPH = re.compile("[\u3400-\u9fff\uf900-\ufaff]")
 _FULL_WIDTH = re.compile("[\u3001-\u303f\uff00-\uffef\u2018-\u201d]")
 _LATIN = re.compile("[A-Za-z0-9]")
@@ -283,6 +285,9 @@ def _rendered(key: str, values: Mapping[str, Value], lang: str) -> str:
     templates = catalogue(lang)
     template = (
         templates[f"{key}.one"] if values.get("n") == 1 and f"{key}.one" in templates else templates[key]
+    )
+    template = _NUMBER_FORMS.sub(
+        lambda forms: forms[2] if _rendered_value(values[forms[1]], lang) == "1" else forms[3], template
     )
     if lang != "zh":
         return _PLACEHOLDER.sub(lambda name: _rendered_value(values[name[1]], lang), template)

@@ -12,6 +12,27 @@ from layerwise.choices import LANGS
 from layerwise.wording import Message, catalogue, in_language, messages_json, name_of, text_in
 
 PLURAL = re.compile(r"\.one$")
+NUMBER_FORMS = re.compile(r"\{(\w+):([^{}|]*)\|([^{}|]*)\}")
+# Placeholders that are no counts: shares, numbers with decimals, names, and counts of at least 2.
+NO_COUNTS = {
+    "share",
+    "score",
+    "data",
+    "layer",
+    "column",
+    "option",
+    "metric",
+    "source",
+    "low",
+    "high",
+    "differing",
+    "wanted",
+    "times",
+    "least",
+    "most",
+    "need",
+    "size",
+}
 
 
 def placeholders(text: str) -> set[str]:
@@ -44,9 +65,39 @@ def test_a_text_has_the_same_placeholders_in_all_languages() -> None:
         assert len(set(map(frozenset, names.values()))) == 1, f"{key}: {names}"
         for lang, text in texts.items():
             assert text.strip() or key == "sentences", f"{key} is empty in {lang}"
-            assert not re.search(r"[{}]", re.sub(r"\{\w+\}", "", text)), (
+            assert not re.search(r"[{}]", re.sub(r"\{\w+\}", "", NUMBER_FORMS.sub("", text))), (
                 f"{key} has a broken placeholder in {lang}"
             )
+
+
+def test_a_noun_has_the_number_of_its_count() -> None:
+    """No sentence says "1 rows": where a count stands before a plural, the singular is there too."""
+    english = catalogue("en")
+    plurals = {forms[2] for text in english.values() for forms in NUMBER_FORMS.findall(text)}
+    assert {"rows", "texts", "tokens", "blocks"} <= plurals
+    for key, text in english.items():
+        for name, noun in re.findall(r"\{(\w+)\}(?: (?!of\b)[a-z]+)? ([a-z]+s)\b", text):
+            is_alone = noun not in plurals or name in NO_COUNTS or (name == "n" and f"{key}.one" in english)
+            assert is_alone, (
+                f"{key}: {{{name}}} may be 1, and {noun} is a plural; write {{{name}:one|several}}"
+            )
+        assert all(name in placeholders(text) for name, _, _ in NUMBER_FORMS.findall(text)), key
+    assert not any(NUMBER_FORMS.search(text) for text in catalogue("zh").values()), "Chinese has no plural"
+
+
+def test_a_word_follows_the_number_of_a_value() -> None:
+    assert Message("note.leakage.few", column="'a'", values=1, n=2).startswith(
+        "Column 'a' has 1 value in 2 texts"
+    )
+    assert Message("note.leakage.few", column="'a'", values=1000, n=1).startswith(
+        "Column 'a' has 1,000 values in 1 text:"
+    )
+    assert Message("design.folds", repeats="1", folds="5", inner="1").endswith("chosen on 1 inner fold")
+    assert Message("blocks", n=1) == "1 block"
+    assert Message("blocks", n=1).in_language("zh") == Message("blocks", n=2).in_language("zh").replace(
+        "2", "1"
+    )
+    assert Message("texts.n", n="{n:x|y}") == "{n:x|y} texts", "a value is no template"
 
 
 def test_chinese_texts_have_chinese_punctuation() -> None:

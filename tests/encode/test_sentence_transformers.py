@@ -371,3 +371,16 @@ def test_eos_is_a_pool_of_texts_alone(encoder_of: Callable[[str], Any], tmp_path
         RequestError, match="pool 'eos' needs the last special token, which a dataset of words doesn't hold"
     ):
         lw.pool(tmp_path / "words", tmp_path / "x", pool="eos")
+
+
+def test_a_process_says_once_what_is_not_applied(
+    model_folder: Callable[[str], Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, other = (
+        make_folder(model_folder("bert"), tmp_path / name, more=("sentence_transformers.models.Dense",))
+        for name in ("once", "other")
+    )
+    for path in (folder, folder, other):
+        lw.load_encoder(path, device="cpu")
+    notes = [record.getMessage() for record in caplog.records if "not applied" in record.getMessage()]
+    assert notes == [f"model {str(path)!r} has steps that are not applied: Dense" for path in (folder, other)]

@@ -633,6 +633,61 @@ def test_what_cannot_be_drawn_is_refused(call: Any, message: str) -> None:
         call()
 
 
+def narrow_figures() -> dict[str, Figure]:
+    """Each kind of figure at the width of a column."""
+    return {
+        "curve": layer_curve(probe_result(12, control=True), width=3.3),
+        "weights": weights(weighed(13), width=3.3),
+        "heatmap": heatmap(analysis(13), width=3.3),
+        "geometry": geometry(analysis(13), width=3.3),
+        "projection": projection(scattered(7, 9), layer_names(7), list("abcabcabc"), width=3.3),
+    }
+
+
+def test_figures_of_a_column_have_room_for_their_words() -> None:
+    for name, figure in narrow_figures().items():
+        assert figure.get_figwidth() == 3.3, name
+        check_words(figure)
+        assert min(text.get_fontsize() for text in all_words(figure)) >= 4.6, name
+
+
+def test_a_narrow_curve_names_baselines_in_its_legend() -> None:
+    legend = layer_curve(probe_result(), width=3.3).axes[0].get_legend()
+    assert legend is not None
+    names = [text.get_text() for text in legend.get_texts()]
+    assert any(name.startswith("bag of words 0.8") for name in names)
+    wide = layer_curve(probe_result(), width=9).axes[0].get_legend()
+    assert wide is not None
+    assert not any("bag of words" in text.get_text() for text in wide.get_texts())
+
+
+@pytest.mark.parametrize("width", [1, 40, True, "wide"])
+def test_a_width_that_cannot_be_drawn_is_refused(width: Any) -> None:
+    with pytest.raises(RequestError, match=r"^width=.* can't be drawn; give 2.5 to 30 inches"):
+        layer_curve(probe_result(), width=width)
+
+
+def test_a_result_may_be_a_path(tmp_path: Path) -> None:
+    (tmp_path / "probe.json").write_text(json.dumps(probe_result()))
+    expected = words_of(layer_curve(probe_result()))
+    for path in (tmp_path, str(tmp_path), tmp_path / "probe.json"):
+        assert words_of(layer_curve(path)) == expected
+    (tmp_path / "analysis.json").write_text(json.dumps(analysis(3)))
+    assert words_of(heatmap(str(tmp_path))) == words_of(heatmap(analysis(3)))
+    with pytest.raises(RequestError, match="probe.json has no|no 'measures'"):
+        heatmap(tmp_path / "probe.json")
+    with pytest.raises(
+        RequestError, match=r"nowhere can't be read \(.*\); give the folder that `layerwise probe` wrote"
+    ):
+        weights(tmp_path / "nowhere")
+    (tmp_path / "head").mkdir()
+    (tmp_path / "head" / "head.json").touch()
+    with pytest.raises(
+        RequestError, match=r"can't be read \(it is a head\); give the folder that `layerwise analyze`"
+    ):
+        geometry(tmp_path / "head")
+
+
 @pytest.mark.parametrize(
     ("name", "written"),
     [

@@ -21,7 +21,7 @@ from conftest import make_model
 from layerwise._util.paths import place
 from layerwise._util.silence import silenced
 from layerwise.cli.main import _parser, main
-from page_steps import Code, Command, missing, read_only, steps
+from page_steps import Code, Command, assert_shown, missing, read_only, steps
 from proteins import make_esm
 from serving_client import serving
 
@@ -42,16 +42,6 @@ ADDRESS = "http://localhost:8000/"  # of a server that is running
 
 def text_of(page: Path) -> str:
     return page.read_text(encoding="utf-8")
-
-
-def assert_shown(value: Any, shown: Any) -> None:
-    """Compare the value of a line of code with the one in its comment."""
-    if isinstance(shown, float) or (
-        isinstance(shown, list) and all(isinstance(item, float) for item in shown)
-    ):
-        assert value == pytest.approx(shown, abs=0.02)
-    else:
-        assert value == shown
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The reference: its examples run, and what it says of names, commands, JSON and errors is what the code has."""
 
 import argparse
-import ast
 import json
 import re
 import shlex
@@ -20,6 +19,7 @@ from layerwise.layers import resolve_layers
 from layerwise.store import layout, transform_file
 from layerwise_docs.errors import KINDS, ROOMS, in_markdown, of_kind
 from layerwise_docs.messages import ErrorMessage, messages
+from page_steps import assert_shown, checked
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -32,20 +32,6 @@ def text_of(page: Path) -> str:
 
 def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text_of(page), re.MULTILINE | re.DOTALL)
-
-
-def checked(code: str) -> str:
-    """Code in which `VALUE  # LITERAL` asserts that they are equal."""
-
-    def asserted(match: re.Match[str]) -> str:
-        try:
-            ast.parse(match[1], mode="eval")
-            ast.literal_eval(match[2])
-        except (SyntaxError, ValueError):
-            return match[0]
-        return f"assert ({match[1]}) == ({match[2]}), ({match[1]})"
-
-    return re.sub(r"^(\S.*?) {2}# (.*)$", asserted, code, flags=re.MULTILINE)
 
 
 # What these measure takes long.
@@ -88,17 +74,10 @@ def test_the_examples_of_a_page_run(page: Path, here: Path) -> None:
     assert codes, "a page has an example"
     code = checked("\n".join(codes))
     if page.stem != "plots":  # it draws
-        assert "assert (" in code, "an example shows what comes out"
+        assert code.values, "an example shows what comes out"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of other libraries
-        exec(compile(code, page.name, "exec"), {})
-
-
-def test_a_line_with_its_value_is_checked() -> None:
-    assert (
-        checked("x = 1\nx  # 1\nx  # a word\n    x  # 2")
-        == "x = 1\nassert (x) == (1), (x)\nx  # a word\n    x  # 2"
-    )
+        exec(compile(code.text, page.name, "exec"), {"assert_shown": assert_shown})
 
 
 def test_each_public_name_has_a_page() -> None:

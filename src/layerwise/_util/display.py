@@ -25,7 +25,7 @@ def text(lines: Iterable[str]) -> str:
     """Return at most five lines, each cut to 100 columns of a terminal; the last one is wrapped where lines are free."""
     shown = [printable(line) for line in lines if line]
     if len(shown) > LINES:
-        shown = [*shown[: LINES - 1], f"… and {len(shown) - LINES + 1} lines more"]
+        shown = [*shown[: LINES - 1], f"… and {count_of(len(shown) - LINES + 1, 'line')} more"]
     free = LINES - len(shown)
     last = textwrap.wrap(shown[-1], COLUMNS)
     wrapped = [*last[:free], *([" ".join(last[free:])] if last[free:] else [])]
@@ -40,9 +40,18 @@ def html(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]], note:
         f"<tr>{''.join(f'<td>{_cell(value)}</td>' for value in row)}</tr>" for row in all_rows[:_ROWS]
     )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if header else ""
-    more = f"… {len(all_rows) - _ROWS:,} rows more." if len(all_rows) > _ROWS else ""
+    more = f"… {count_of(len(all_rows) - _ROWS, 'row')} more." if len(all_rows) > _ROWS else ""
     notes = "".join(f"<p>{_cell(line, 2000)}</p>" for line in (more, note) if line)
     return f"<div><p><b>{_cell(title)}</b></p>{table}{notes}</div>"
+
+
+def count_of(count: int, noun: str, plural: str = "") -> str:
+    """Return a count with its noun; the plural is that with an s unless it is given.
+
+    >>> count_of(1, "row"), count_of(1000, "row"), count_of(2, "query", "queries")
+    ('1 row', '1,000 rows', '2 queries')
+    """
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def number(value: float | None) -> str:

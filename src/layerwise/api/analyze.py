@@ -61,7 +61,7 @@ def analyze(
         sides: with `pairs`, a column with the side of each text, such as its language; two values or more.
         max_rows: the largest number of rows to use; whole texts are sampled.
         measure: names of the measures to compute, or words of their names, such as `retrieval` or `cka`; all but
-            `leakage` by default, which also needs the model of the dataset (`docs/explanation/privacy.md`).
+            `leakage` by default, which also needs the model of the dataset (see "Privacy" in the documentation).
         source: for leakage, the texts that the dataset was made from, if it stores none; they are read anew, and nothing of
             them is stored.
         intervals: which 95% intervals to compute if rows are sampled: `quick`: all but those of svcca, pwcca and

@@ -33,7 +33,7 @@ def export(
 ) -> Export:
     """Write a dataset, or some layers or a mix of it: whole vectors, or small ones for search with the transform for queries.
 
-    Small vectors are a folder with the recall that was measured on them; see `docs/reference/export.md`.
+    Small vectors are a folder with the recall that was measured on them; see "Exporting vectors" in the documentation.
 
     Args:
         dataset: a dataset, or its folder.

@@ -15,6 +15,7 @@ from layerwise.extraction.executors import start_executor
 from layerwise.extraction.job import prepare, redaction_of
 from layerwise.extraction.unknown import tell_unknown
 from layerwise.heads.redactors import open_redactor
+from layerwise.labels import likely
 from layerwise.layers import LayerSpec
 from layerwise.options import ExtractOptions
 from layerwise.store import LayerDataset, open_dataset
@@ -97,9 +98,9 @@ def extract(
         separator, na, sentence_id, join, classes, document: see `read.ReaderOptions`.
         no_text: store no texts, words, token numbers or carried columns of strings.
         keep: with `no_text`, carried columns to store anyway.
-        redact: replace personal data by its kind, such as `[PERSON]`, before the model sees it (`docs/explanation/privacy.md`);
-            what finds it: `presidio`, a file of spans, a head for tags, or a token-classification model. Other
-            columns stay as they are.
+        redact: replace personal data by its kind, such as `[PERSON]`, before the model sees it (see "Privacy" in the
+            documentation); what finds it: `presidio`, a file of spans, a head for tags, or a token-classification model.
+            Other columns stay as they are.
         shard_texts: texts per shard.
         append: add new shards to a finished dataset: the rest of a source that has grown, or all of another
             source. The dataset stays unchanged until they are complete. Prompt and context are those of the dataset.
@@ -211,6 +212,12 @@ def extract_share(
     job = prepare(source, out, options, redactor=_redactor(options, out, append=False))
     with tracking(progress) as track, start_executor(job.recipe, None, None, threads, track) as executor:
         return job.run_share(executor, track, share)
+
+
+def likely_label(dataset: LayerDataset) -> tuple[str, str] | None:
+    """Return the task and the name of the column that looks like one of labels; `None` without one."""
+    columns = dataset.manifest.columns
+    return likely.likely_label(dataset, columns.text, columns.word)
 
 
 def _redactor(options: ExtractOptions, out: str | Path, *, append: bool) -> Redactor | None:

@@ -71,7 +71,7 @@ def probe(
         mix: mix strings to score besides the single layers; a few common ones by default.
         out: a folder for probe.json, probe.md and a figure (SVG and PNG); it must not exist.
         groups: a column; texts with equal values are never split between training and test; by default documents
-            (`docs/explanation/probe.md`), where there are ten or more.
+            (see "Which layer" in the documentation), where there are ten or more.
         split: a column of `train`, `dev` and `test`; train on texts of one language and test on those of another to see which
             layer carries over, and `result.transfer`.
         centre: a column, such as the language: the mean of all rows with the same value is subtracted from each layer. This

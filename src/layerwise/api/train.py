@@ -65,7 +65,7 @@ def train(
         out: the folder of the head; nothing is written by default.
         tasks: several tasks at once, in place of `task` and `label`: `{"topic": "classify:topic", …}`.
         groups: a column; rows with equal values are never split between training and test; by default documents
-            (`docs/explanation/probe.md`), where there are ten or more.
+            (see "Which layer" in the documentation), where there are ten or more.
         split: a column of `train`, `dev` (or `validation`) and `test`.
         class_weight: `balanced` weights rows so that every class has the same total weight.
         label_separator: the text between the labels of a cell that holds several, such as `;`.
@@ -77,7 +77,7 @@ def train(
         epochs, patience: the largest number of epochs of the gradient loop (200 by default), and the number of epochs
             without a lower held-out loss after which it stops (10 by default).
         draws: for `learned` mixes, the number of refits on resampled groups, for intervals of the weights.
-        private: ε: train with central differential privacy (`docs/explanation/privacy.md`): a linear classifier on a
+        private: ε: train with central differential privacy (see "Privacy" in the documentation): a linear classifier on a
             fixed mix, which says little about whether one text, or the texts of one value of `groups`, were
             replaced. No row is held out or scored.
         delta: with `private`, δ, the probability that the bound of ε fails; far below 1 / texts.

@@ -9,6 +9,7 @@ import argparse
 from typing import Any
 
 from layerwise import api
+from layerwise._util.display import count_of
 from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
 from layerwise.options import AnalyzeOptions, RunOptions
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         output.print_json(result)
         return 0
     advice = [] if analysis.retrieval is None else ["", analysis.retrieval.text]
-    sample = f"{result['rows']:,} of {result['of']:,} rows, seed {result['seed']}"
+    sample = f"{result['rows']:,} of {count_of(result['of'], 'row')}, seed {result['seed']}"
     output.print_lines(*_table(analysis), *advice, "", f"{sample}; all results are in {args.out}")
     return 0
 

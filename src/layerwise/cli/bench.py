@@ -3,6 +3,7 @@
 import argparse
 
 from layerwise import api
+from layerwise._util.display import count_of
 from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
 from layerwise.options import BenchOptions, RunOptions
@@ -43,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
         output.print_json(result.to_json())
         return 0
     output.print_lines(
-        f"{result.model}: {result.texts} texts, {result.tokens:,} tokens, median of {result.rounds} rounds"
+        f"{result.model}: {count_of(result.texts, 'text')}, {count_of(result.tokens, 'token')}, median of "
+        f"{count_of(result.rounds, 'round')}"
     )
     rows = [("way", "tokens/s", "against loop", "of ceiling")]
     rows += [

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from layerwise import api
-from layerwise._util.display import interval, number
+from layerwise._util.display import count_of, interval, number
 from layerwise.choices import METRICS
 from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
@@ -73,7 +73,8 @@ def _table_lines(table: Any) -> Iterator[str]:
     rows = [(*head, *score), *((*_cost(row), *(_scored(row) if scored else ())) for row in table.rows)]
     yield from output.table(rows, right=(1, 2, 3, 4, 5))
     yield (
-        f"speed: {table.texts:,} texts, {table.tokens:,} tokens, median of {table.rounds} rounds on {table.device}; "
+        f"speed: {count_of(table.texts, 'text')}, {count_of(table.tokens, 'token')}, median of "
+        f"{count_of(table.rounds, 'round')} on {table.device}; "
         "size: weights and tokenizer"
     )
 
@@ -101,13 +102,14 @@ def _lines(result: Any) -> Iterator[str]:
     without = f" without {', '.join(map(str, result.dropped))}" if result.dropped else ""
     if result.to == "static":
         yield (
-            f"{result.out}: vectors of {result.width} numbers for the tokens of {source['id']}, layer {result.at}, "
+            f"{result.out}: vectors of {count_of(result.width, 'number')} for the tokens of {source['id']}, layer {result.at}, "
             f"{output.size(result.bytes)}"
         )
         return
     yield (
-        f"{result.out}: {source['id']} up to layer {result.at}{without}: {result.blocks} of {source['blocks']} blocks, "
-        f"{result.parameters:,} parameters, {output.size(result.bytes)}"
+        f"{result.out}: {source['id']} up to layer {result.at}{without}: {result.blocks} of "
+        f"{count_of(source['blocks'], 'block')}, "
+        f"{count_of(result.parameters, 'parameter')}, {output.size(result.bytes)}"
     )
     for name, difference in result.parity.items():
         yield f"  {name}: differs from the source by at most {difference:.1g} of the largest number"
@@ -120,7 +122,7 @@ def _lines(result: Any) -> Iterator[str]:
 def _score(score: Any) -> Iterator[str]:
     """Yield the score without some blocks, and that of the whole model on the same rows."""
     yield (
-        f"  {score.label}, {METRICS.get(score.metric, score.metric)} on {score.rows:,} rows that were encoded anew: "
+        f"  {score.label}, {METRICS.get(score.metric, score.metric)} on {count_of(score.rows, 'row')} that were encoded anew: "
         f"{_estimate(score.without)}, with all blocks {_estimate(score.whole)}"
     )
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from layerwise._util.display import clipped, width
+from layerwise._util.display import clipped, count_of, width
 from layerwise.choices import METRICS
 from layerwise.cli import output
 
@@ -21,8 +21,10 @@ def evaluation_lines(source: str, evaluation: Any) -> list[str]:
 
 
 def _task(source: str, task: Any) -> list[str]:
-    dropped = f", {task.dropped:,} rows without a label not used" if task.dropped else ""
-    lines = [f"{output.visible(source, 200)}: {output.visible(task.name)}, {task.rows:,} rows{dropped}"]
+    dropped = f", {count_of(task.dropped, 'row')} without a label not used" if task.dropped else ""
+    lines = [
+        f"{output.visible(source, 200)}: {output.visible(task.name)}, {count_of(task.rows, 'row')}{dropped}"
+    ]
     lines += _indented(_scores(task))
     if task.per_label:
         lines += ["", *_indented(_labels(task))]

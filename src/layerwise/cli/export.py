@@ -1,6 +1,6 @@
 """Write a dataset, some layers, one mix of layers, or the trained mix of a head as Parquet, npy or small vectors for search.
 
-See docs/reference/export.md for small vectors: what their recall means, and how queries are made small.
+The page "Exporting vectors" of the documentation is on small vectors: what their recall means, and how queries are made small.
 """
 
 import argparse

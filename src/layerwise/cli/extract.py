@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from layerwise import api
+from layerwise._util.display import count_of
+from layerwise.arguments import argument
 from layerwise.cli import flags, output
 from layerwise.cli.finished import dataset_facts, manifest_bytes
 from layerwise.cli.progress import progress_display
 from layerwise.errors import RequestError
-from layerwise.options import ExtractOptions, RunOptions, WorkerOptions
+from layerwise.options import ExtractOptions, LoadOptions, RunOptions, WorkerOptions
 from layerwise.widths import shown_width
 
 HELP = "write every layer of a whole corpus to disk"
@@ -102,7 +104,33 @@ def run(args: argparse.Namespace) -> int:
         output.print_json({**heading, **_summary(facts), "notices": facts["notices"]})
     else:
         output.print_lines(*_report(args.out, facts, already_finished))
+        if not already_finished:
+            output.print_lines(*_next(args, dataset))
     return 0
+
+
+def _next(args: argparse.Namespace, dataset: Any) -> list[str]:
+    """Return the commands that are likely next, with those of the options of this one that they need too."""
+    quoted = shlex.quote(args.out)
+    needed = [
+        argument(name, value)
+        for name, value in flags.values(args, LoadOptions, without=("revision", "adapter")).items()
+        if value
+    ]
+    if args.no_text and "-" not in args.source:
+        needed.append(f"--source {shlex.join(args.source)}")
+    lines = [f"next: layerwise info {quoted}   ·   layerwise verify {' '.join([quoted, *needed])}"]
+    task_and_label = api.extract.likely_label(dataset)
+    if task_and_label is not None:
+        task, label = task_and_label
+        options = shlex.join(["--task", task, "--label", label, "--out", _probe_of(args.out)])
+        lines.append(f"      layerwise probe {quoted} {options}")
+    return lines
+
+
+def _probe_of(out: str) -> str:
+    """Return the folder for a probe of a dataset, beside it."""
+    return f"{out.rstrip('/').removesuffix('.lw')}.probe"
 
 
 def _share(args: argparse.Namespace) -> tuple[int, int] | None:
@@ -134,7 +162,7 @@ def _print_share(args: argparse.Namespace, share: tuple[int, int], counts: dict[
         return 0
     output.print_lines(
         f"{args.out}: worker {share[0]} of {share[1]} is done: {counts['shards']:,} of {counts['of_shards']:,} "
-        f"shards, {counts['texts']:,} of {counts['of_texts']:,} texts"
+        f"shards, {counts['texts']:,} of {count_of(counts['of_texts'], 'text')}"
     )
     output.print_lines(f"next, when all workers are done: layerwise finish {shlex.quote(args.out)}")
     return 0
@@ -163,13 +191,12 @@ def _report(out: str, facts: Mapping[str, Any], already_finished: bool) -> list[
     )
     pool = f", pool {sums['pool']}" if sums["pool"] else ""
     lines = [
-        f"{out}: {sums['rows']:,} rows × {len(sums['layers'])} layers × {shown_width(facts['width_of_layers'])} "
+        f"{out}: {count_of(sums['rows'], 'row')} × {count_of(len(sums['layers']), 'layer')} × "
+        f"{shown_width(facts['width_of_layers'])} "
         f"({facts['dtype']}, {output.size(sums['bytes'])}), level {sums['level']}{pool}",
-        f"  {sums['texts']:,} texts, {sums['tokens']:,} tokens{speed}",
+        f"  {count_of(sums['texts'], 'text')}, {count_of(sums['tokens'], 'token')}{speed}",
     ]
-    lines += [f"  {line}" for line in _coverage(sums)]
-    quoted = shlex.quote(out)
-    return [*lines, f"next: layerwise info {quoted}   ·   layerwise verify {quoted}"]
+    return [*lines, *(f"  {line}" for line in _coverage(sums))]
 
 
 def _coverage(sums: dict[str, Any]) -> list[str]:

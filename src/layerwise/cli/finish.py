@@ -6,6 +6,7 @@ On a finished dataset it does nothing.
 import argparse
 
 from layerwise import api
+from layerwise._util.display import count_of
 from layerwise.cli import flags, output
 from layerwise.cli.finished import dataset_facts, manifest_bytes
 from layerwise.cli.progress import progress_display
@@ -40,6 +41,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         size = output.size(totals["bytes"])
         output.print_lines(
-            f"{args.dataset}: finished, {totals['rows']:,} rows of {totals['texts']:,} texts ({size})"
+            f"{args.dataset}: finished, {count_of(totals['rows'], 'row')} of {count_of(totals['texts'], 'text')} ({size})"
         )
     return 0

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from layerwise import api
+from layerwise._util.display import count_of
+from layerwise.arguments import argument
 from layerwise.cli import flags, output
 from layerwise.cli.train_report import private_facts
 from layerwise.options import LoadOptions
@@ -56,7 +58,10 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
             f"{facts['path']} (format {facts['version']}, {output.size(facts['bytes'])}, "
             f"{facts['shards']} shard{'s' * (facts['shards'] != 1)})",
         ),
-        ("model", f"{model['id']} ({_family(model)}, {model['blocks']} blocks, width {model['width']})"),
+        (
+            "model",
+            f"{model['id']} ({_family(model)}, {count_of(model['blocks'], 'block')}, width {model['width']})",
+        ),
         *_adapter(model),
         ("weights", f"sha256 {model['weights']}"),
         (
@@ -74,7 +79,7 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
             "stored as",
             f"{facts['dtype']}, computed in {settings['precision']} ({', '.join(settings['engine'].values())})",
         ),
-        ("texts", f"{totals['texts']:,}, with {totals['tokens']:,} tokens"),
+        ("texts", f"{totals['texts']:,}, with {count_of(totals['tokens'], 'token')}"),
         ("unknown", share_unknown(totals["unknown"], totals["tokens"])),
         ("long texts", _long(settings, totals)),
         (
@@ -104,7 +109,7 @@ def _dataset(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     rows[5:5] = _around(settings)
     rows += _left_out(model)
     if facts["skipped"]:
-        rows.append(("skipped", f"{len(facts['skipped'])} records that can't be read"))
+        rows.append(("skipped", f"{count_of(len(facts['skipped']), 'record')} that can't be read"))
     if settings.get("redact") is not None:
         rows.append(("redacted", f"{_spans(facts.get('redacted') or {})}, {_redactor(settings['redact'])}"))
     return rows
@@ -142,7 +147,7 @@ def _context(sides: Sequence[int]) -> str:
 
 def _prompt(settings: dict[str, Any]) -> str:
     pooled = "" if settings["include_prompt"] else ", not included in pools of texts"
-    return f"{settings['prompt']!r} before each text, {settings['prompt_tokens']} tokens{pooled}"
+    return f"{settings['prompt']!r} before each text, {count_of(settings['prompt_tokens'], 'token')}{pooled}"
 
 
 def _tables(tables: dict[str, list[str]] | None) -> list[tuple[str, str]]:
@@ -163,7 +168,7 @@ def _long(settings: dict[str, Any], totals: dict[str, Any]) -> str:
     if settings["long"] == "window":
         windows = f"windows of {settings['max_length']} tokens that overlap by {settings['overlap']}"
         return f"{totals['windowed_texts']:,}, encoded in {windows}"
-    cut = f"{totals['truncated_texts']:,} truncated, {totals['truncated_tokens']:,} tokens lost"
+    cut = f"{totals['truncated_texts']:,} truncated, {count_of(totals['truncated_tokens'], 'token')} lost"
     return cut if settings["long"] == "truncate" else "none (a long text stops extract)"
 
 
@@ -175,7 +180,7 @@ def _head(facts: dict[str, Any]) -> list[tuple[str, Any]]:
             "head",
             f"{facts['path']} (format {facts['version']}, {output.size(facts['tensors']['bytes'])})",
         ),
-        ("model", f"{model['id']} ({model['blocks']} blocks, width {model['width']})"),
+        ("model", f"{model['id']} ({count_of(model['blocks'], 'block')}, width {model['width']})"),
         *_adapter(model),
         ("weights", f"sha256 {model['weights']}"),
         (
@@ -190,6 +195,9 @@ def _head(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         rows.append(("context", _context(settings["context"])))
     if settings.get("redact") is not None:
         rows.append(("redacted", f"texts are, {_redactor(settings['redact'])}"))
+    if training.get("reading"):
+        given = " ".join(argument(name, value) for name, value in training["reading"].items())
+        rows.append(("texts", f"read with {given}, unless another column is named"))
     if settings.get("joint") is not None:
         rows.append(("pairs", f"{' and '.join(settings['joint'])}, encoded together"))
     for task in facts["tasks"]:
@@ -208,7 +216,12 @@ def _head(facts: dict[str, Any]) -> list[tuple[str, Any]]:
 
 def _scores(report: dict[str, Any]) -> list[tuple[str, Any]]:
     rows = (
-        [("trained on", f"{report['rows']:,} rows, {report['dropped']:,} rows without a label not used")]
+        [
+            (
+                "trained on",
+                f"{count_of(report['rows'], 'row')}, {count_of(report['dropped'], 'row')} without a label not used",
+            )
+        ]
         if "rows" in report
         else []
     )
@@ -218,7 +231,7 @@ def _scores(report: dict[str, Any]) -> list[tuple[str, Any]]:
                 f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value}"
                 for name, value in report[key]["scores"].items()
             )
-            rows.append((key.replace("_", "-"), f"{report[key]['rows']:,} rows: {scores}"))
+            rows.append((key.replace("_", "-"), f"{count_of(report[key]['rows'], 'row')}: {scores}"))
     return rows
 
 
@@ -231,7 +244,7 @@ def _model(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         *_adapter(facts),
         ("family", _family(facts)),
         ("layers", f"{layers}, width {facts['width']}"),
-        ("positions", facts["positions"] or "no limit"),
+        ("positions", _positions(facts)),
         ("tokenizer", _tokenizer(facts["tokenizer_facts"])),
         ("pool", f"{facts['default_pool']} by default"),
         *_prompts(facts),
@@ -241,6 +254,13 @@ def _model(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     rows += _cut_from(facts["cut"]) if "cut" in facts else []
     rows += [(f"layer {entry['layer']}", _shown_layer(entry)) for entry in facts["structure"]]
     return rows + _refused(facts["sites_refused"])
+
+
+def _positions(facts: dict[str, Any]) -> str:
+    """Return how many tokens the model has positions for, and how many of a text it reads at once where these are fewer."""
+    positions, most = facts["positions"], facts["max_length"]
+    at_once = f", a text is read in windows of {most}" if most is not None and most != positions else ""
+    return f"{positions or 'no limit'}{at_once}"
 
 
 def _shown_layer(entry: dict[str, Any]) -> str:
@@ -254,7 +274,7 @@ def _shown_layer(entry: dict[str, Any]) -> str:
         activation = f" ({entry['activation']})" if entry["activation"] else ""
         parts.append(f"feed-forward {entry['feed_forward_width']}{activation}")
     if entry["parameters"] is not None:
-        parts.append(f"{entry['parameters']:,} parameters")
+        parts.append(f"{count_of(entry['parameters'], 'parameter')}")
     if "sites" in entry:
         widths = {"value": entry["value_width"]} if entry["value_width"] != entry["width"] else {}
         sites = [f"{name} ({widths[name]})" if name in widths else name for name in entry["sites"]]
@@ -329,10 +349,13 @@ def _cut(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     rows += [
         (f"int8 {name}", f"error of {error:.2g} of the length") for name, error in facts["errors"].items()
     ]
-    width = f"{facts['blocks']} blocks, " if facts["to"] == "onnx" else ""
+    width = f"{count_of(facts['blocks'], 'block')}, " if facts["to"] == "onnx" else ""
     return [
         *rows,
-        ("width", f"{width}{facts['width']} numbers per vector, {facts['parameters']:,} parameters"),
+        (
+            "width",
+            f"{width}{count_of(facts['width'], 'number')} per vector, {count_of(facts['parameters'], 'parameter')}",
+        ),
     ]
 
 
@@ -353,7 +376,10 @@ def _export(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     score = (
         "not measured"
         if recall is None
-        else f"{recall['score']:.4f} against exact search; {recall['queries']:,} queries, {recall['rows']:,} rows"
+        else (
+            f"{recall['score']:.4f} against exact search; {count_of(recall['queries'], 'query', 'queries')}, "
+            f"{count_of(recall['rows'], 'row')}"
+        )
     )
     model = facts["dataset"].get("model")
     return [
@@ -389,7 +415,7 @@ def _fitted(transform: dict[str, Any]) -> list[tuple[str, Any]]:
     return [
         ("mix", f"{transform['mix']}{of_head}, level {transform['level']}{pool}"),
         ("model", transform["model"] or "not known"),
-        ("fitted on", f"{transform['fitted_rows']:,} rows{split}"),
+        ("fitted on", f"{count_of(transform['fitted_rows'], 'row')}{split}"),
     ]
 
 

@@ -3,6 +3,7 @@
 import argparse
 
 from layerwise import api
+from layerwise._util.display import count_of
 from layerwise.cli import flags, output
 from layerwise.cli.finished import dataset_facts, manifest_bytes
 from layerwise.cli.progress import progress_display
@@ -44,5 +45,7 @@ def run(args: argparse.Namespace) -> int:
         output.print_lines(f"{args.out} is already finished: the same datasets; nothing to do.")
     else:
         size = output.size(totals["bytes"])
-        output.print_lines(f"{args.out}: {totals['rows']:,} rows of {totals['texts']:,} texts ({size})")
+        output.print_lines(
+            f"{args.out}: {count_of(totals['rows'], 'row')} of {count_of(totals['texts'], 'text')} ({size})"
+        )
     return 0

@@ -3,6 +3,7 @@
 import argparse
 
 from layerwise import api
+from layerwise._util.display import count_of
 from layerwise.cli import flags, output
 from layerwise.cli.finished import manifest_bytes
 from layerwise.cli.progress import progress_display
@@ -50,6 +51,6 @@ def run(args: argparse.Namespace) -> int:
         )
     else:
         output.print_lines(
-            f"{args.out}: {pooled.rows:,} rows of level {pooled.level}, pool {pooled.pool} ({output.size(size)})"
+            f"{args.out}: {count_of(pooled.rows, 'row')} of level {pooled.level}, pool {pooled.pool} ({output.size(size)})"
         )
     return 0

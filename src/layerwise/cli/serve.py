@@ -1,7 +1,7 @@
 """Answer requests for layers, mixes and heads over HTTP, as OpenAI's API, Text Embeddings Inference, and more.
 
-Requests of many clients share forwards, whatever layers they ask for. See docs/reference/serve.md. Ctrl-C stops the
-server after it has finished what it had accepted.
+Requests of many clients share forwards, whatever layers they ask for. Ctrl-C stops the server after it has
+finished what it had accepted. See "Layers, mixes and heads over HTTP" in the documentation.
 """
 
 import argparse

@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from layerwise import api
+from layerwise._util.display import count_of
 from layerwise.cli import flags, output
 from layerwise.errors import SourceError
 from layerwise.options import RunOptions, ShowOptions
@@ -69,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     widths = {row.layer: len(row.vector) for row in shown.rows} or shown.width
     output.print_lines(
-        f"{shown.model}: {shown.layers} layers of width {shown_width(widths)}, level {args.level}, {shown.tokens} tokens"
-        + f", {shown.unknown} of them unknown" * bool(shown.unknown)
+        f"{shown.model}: {count_of(shown.layers, 'layer')} of width {shown_width(widths)}, level {args.level}, "
+        f"{count_of(shown.tokens, 'token')}" + f", {shown.unknown} of them unknown" * bool(shown.unknown)
     )
     rows = [("layer", "token", "norm", "first numbers")]
     for row in shown.rows:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from layerwise._util.display import count_of
 from layerwise.choices import METRICS
 from layerwise.cli import output
 from layerwise.cli.mix_report import mix_report
@@ -58,9 +59,9 @@ def _task(task: Any, training: dict[str, Any]) -> list[str]:
 
 
 def _rows(training: dict[str, Any]) -> str:
-    parts = [f"{training['rows']:,} rows"]
+    parts = [f"{count_of(training['rows'], 'row')}"]
     if training["dropped"]:
-        parts.append(f"{training['dropped']:,} rows without a label not used")
+        parts.append(f"{count_of(training['dropped'], 'row')} without a label not used")
     return ", ".join(parts)
 
 

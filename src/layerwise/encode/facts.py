@@ -15,6 +15,8 @@ def model_facts(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Facts:
     """
     described = hf.describe(checkpoint, trust_remote_code=trust_remote_code)
     model, tensors = hf.load_model(checkpoint, trust_remote_code=trust_remote_code)
+    tokenizer = hf.describe_tokenizer(checkpoint, trust_remote_code=trust_remote_code)
+    limits = [limit for limit in (described["positions"], tokenizer["max_length"]) if limit is not None]
     content = {
         "kind": "model",
         "id": checkpoint.name,
@@ -22,9 +24,10 @@ def model_facts(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Facts:
         "folder": str(checkpoint.folder),
         "adapter": None if checkpoint.adapter is None else checkpoint.adapter.description,
         **described,
+        "max_length": min(limits, default=None),
         "causal": is_causal(model),
         **model_structure(model),
-        "tokenizer_facts": hf.describe_tokenizer(checkpoint, trust_remote_code=trust_remote_code),
+        "tokenizer_facts": tokenizer,
         "default_pool": checkpoint.pool or "mean",
         "prompts": dict(checkpoint.prompts.texts),
         "default_prompt": checkpoint.prompts.default,

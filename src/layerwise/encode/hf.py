@@ -50,7 +50,13 @@ from layerwise.encode.checkpoint import Checkpoint
 from layerwise.encode.config_sizes import check_sizes
 from layerwise.encode.devices import check_process
 from layerwise.encode.esm_tokenizer import rebuilt_description, texts_to_compare
-from layerwise.encode.limits import max_length, position_table, stated_positions, vocabulary_size
+from layerwise.encode.limits import (
+    max_length,
+    position_table,
+    stated_length,
+    stated_positions,
+    vocabulary_size,
+)
 from layerwise.encode.model_errors import model_errors
 from layerwise.encode.model_file_checks import check_code
 from layerwise.encode.model_file_names import google_configs
@@ -230,13 +236,17 @@ def describe(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> dict
 
 
 def describe_tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> dict[str, Any]:
-    """Return the class of a tokenizer, and whether it gives offsets; or what is wrong with it, as `problem`."""
+    """Return the class of a tokenizer, whether it gives offsets, and how many tokens it allows; or its `problem`."""
     try:
         with quiet(), model_errors(checkpoint):
             tokenizer, backend = _load_tokenizer(checkpoint, trust_remote_code)
     except ModelError as error:
-        return {"class": None, "offsets": None, "problem": str(error)}
-    return {"class": type(tokenizer).__name__, "offsets": not isinstance(backend, PythonBackend)}
+        return {"class": None, "offsets": None, "max_length": None, "problem": str(error)}
+    return {
+        "class": type(tokenizer).__name__,
+        "offsets": not isinstance(backend, PythonBackend),
+        "max_length": stated_length(tokenizer),
+    }
 
 
 def load_model(

@@ -71,6 +71,12 @@ def max_length(checkpoint: Checkpoint, config: Any, tokenizer: Any, table: Posit
     return min([*limits, *stated_positions(config), usable])
 
 
+def stated_length(tokenizer: Any) -> int | None:
+    """Return how many tokens a tokenizer allows; None where it states no number, or one that means no limit."""
+    stated: Any = tokenizer.model_max_length
+    return int(stated) if json_checks.number(stated) and 1 <= stated < _UNBOUNDED else None
+
+
 def stated_positions(config: Any) -> list[int]:
     """Return the number of positions that a configuration states, as a list of one; an empty list if it states none."""
     # T5 has relative positions: the number in its configurations limits nothing.

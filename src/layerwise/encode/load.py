@@ -11,9 +11,10 @@ from typing import Any
 from layerwise import choices
 from layerwise._util.locks import new_lock
 from layerwise._util.threads import computing
+from layerwise._util.told import is_news
 from layerwise.arguments import argument
 from layerwise.encode import hf, int8
-from layerwise.encode.checkpoint import find_checkpoint, local_folder
+from layerwise.encode.checkpoint import STEPS, find_checkpoint, local_folder
 from layerwise.encode.devices import choose_device
 from layerwise.encode.encoder import Encoder
 from layerwise.encode.engine import PlainEngine
@@ -114,9 +115,13 @@ def _loading(**options: Any) -> Loading:
 
 
 def log_notes(notes: Iterable[str]) -> None:
-    """Log what the user should know of a model, as warnings."""
+    """Log what the user should know of a model, as warnings; of steps that aren't applied once in a process.
+
+    A script loads the same model for many verbs, and these steps concern none of the layers.
+    """
     for note in notes:
-        _LOG.warning("%s", note)
+        if getattr(note, "key", None) != STEPS or is_news(note):
+            _LOG.warning("%s", note)
 
 
 def _load(model: str | Path, loading: Loading) -> Encoder:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from layerwise._util.folder_kinds import other_kind
 from layerwise.arguments import argument
 from layerwise.encode.model_file_names import CONFIG, google_configs
 from layerwise.encode.tensorflow.bundle import INDEX
@@ -47,6 +48,9 @@ def check_config(name: str, home: Path) -> None:
     if configs or (home / CONFIG).is_file():
         return
     inner = [path.name for path in _folders(home) if (path / CONFIG).is_file() or google_configs(path)]
+    other = other_kind(home, "a model")
+    if other is not None:
+        raise ModelError(f"model {name!r}: {home} is {other}; give the folder of a model")
     hint = f"; give one of its folders, {', '.join(inner):.200}" if inner else "; give the folder of a model"
     if find_weights(name, home):
         hint = "; its weights are of TensorFlow: put the configuration beside them (bert_config.json, or config.json)"

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from layerwise._util.display import number
+from layerwise._util.display import count_of, number
 from layerwise.encode.encoder import Encoder
 from layerwise.results import Result, Table
-from layerwise.states import LayerStates, dimension_names
+from layerwise.states import LayerStates, dimension_names, matching_rows
 
 _FIRST = 4  # numbers of a vector that a notebook shows
 
@@ -83,7 +83,7 @@ class Overview(Result):
     def _lines(self) -> Sequence[str]:
         norms = ", ".join(f"{row.layer} {number(row.norm)}" for row in self.rows[: self.layers])
         return [
-            f"Overview: {self.layers} layers of width {self.width} by {self.model}, {self.tokens} tokens "
+            f"Overview: {count_of(self.layers, 'layer')} of width {self.width} by {self.model}, {count_of(self.tokens, 'token')} "
             f"({self.unknown} unknown), {len(self.rows):,} vectors",
             f"norms of {self.rows[0].text}: {norms}" if self.rows else "",
         ]
@@ -111,7 +111,7 @@ def overview(encoder: Encoder, states: LayerStates) -> Overview:
     layers = {name: states.layer(name) for name in states.layers}
     norms = {name: np.linalg.norm(rows.astype(np.float64), axis=1) for name, rows in layers.items()}
     texts = states.index["text"].to_pylist()
-    special = set(states.where(special=True).tolist()) if states.level == "token" else set()
+    special = set(matching_rows(states, special=True).tolist()) if states.level == "token" else set()
     tokens, unknown = (states.texts[name][0].as_py() for name in ("tokens", "unknown"))
     unknown_of_rows = states.index["unknown"].to_pylist() if states.level != "text" else [unknown]
     rows = tuple(

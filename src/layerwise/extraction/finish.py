@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from layerwise._util.display import count_of
 from layerwise._util.paths import place
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.errors import DatasetError
@@ -46,7 +47,9 @@ def _check_agreed(folder: Folder, ends: Sequence[ShareEnd]) -> None:
         )
     for end in ends[1:]:
         if (end.shards, end.texts) != (ends[0].shards, ends[0].texts):
-            counts = [f"worker {each.share[0]} read {each.texts:,} texts" for each in (ends[0], end)]
+            counts = [
+                f"worker {each.share[0]} read {count_of(each.texts, 'text')}" for each in (ends[0], end)
+            ]
             raise DatasetError(
                 f"the workers of {folder.root} didn't read the same source: {' and '.join(counts)}; "
                 "restore the source and run all workers again, or start again in a new folder"
@@ -60,11 +63,11 @@ def _check_whole(end: ShareEnd, committed: Mapping[int, ShardRecord]) -> None:
         workers = sorted({number % count for number in missing})
         named = ", ".join(map(str, missing[:_NAMED])) + (" …" if len(missing) > _NAMED else "")
         raise DatasetError(
-            f"{len(missing)} of {end.shards} shards are missing ({named}); run again worker "
+            f"{len(missing)} of {count_of(end.shards, 'shard')} are missing ({named}); run again worker "
             f"{', '.join(map(str, workers))} of {count}"
         )
     texts = sum(record.texts for record in committed.values())
     if texts != end.texts or len(committed) != end.shards:
         raise DatasetError(
-            f"the shards hold {texts:,} texts and the source had {end.texts:,}; start again in a new folder"
+            f"the shards hold {count_of(texts, 'text')} and the source had {end.texts:,}; start again in a new folder"
         )

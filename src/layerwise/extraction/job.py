@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import itertools
+import logging
 import shlex
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from layerwise import choices
+from layerwise._util.display import count_of
 from layerwise._util.paths import place
 from layerwise._util.progress import Tracker
 from layerwise.arguments import argument
@@ -22,7 +24,7 @@ from layerwise.example import DOCUMENT, Example, digest
 from layerwise.extraction.context import StoredDocuments, documents_of
 from layerwise.extraction.description import column_notices, describe, describe_grown
 from layerwise.extraction.shard_maker import ShardRecipe, Task
-from layerwise.extraction.sources import StoredSource, settings_at, stored_source, with_source
+from layerwise.extraction.sources import StoredSource, how_to_add, settings_at, stored_source, with_source
 from layerwise.extraction.stored_model import adapter_name
 from layerwise.extraction.unknown import sample_of, tell_unknown_of_sample
 from layerwise.options import EncodeOptions, ExtractOptions, LoadOptions, ReadOptions, part
@@ -31,7 +33,7 @@ from layerwise.read import open_corpus
 from layerwise.read.corpus import Corpus
 from layerwise.read.redaction import Redactor, redact_records
 from layerwise.read.shards import CHARACTERS, TEXTS, shards
-from layerwise.schema import Carried, Coverage, carried_columns, texts_table
+from layerwise.schema import Carried, Coverage, carried_columns, left_out_columns, texts_table
 from layerwise.store import DatasetWriter, disk
 from layerwise.store.layout import Folder
 from layerwise.store.manifest import (
@@ -47,6 +49,8 @@ from layerwise.store.staging import ShareEnd
 from layerwise.store.tables import join_schemas, joint_schema, read_table
 from layerwise.word_split import check_split
 from layerwise.wording import Message
+
+_LOG = logging.getLogger("layerwise")
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,7 @@ def prepare(
         tuple(sample_of(first)),
     )
     carried = Carried(corpus.types, options.no_text, (*options.keep, *corpus.kept))
+    _tell_left_out(left_out_columns(first, carried))
     return Job(recipe, settings, corpus.names, corpus, carried, itertools.chain(read, records))
 
 
@@ -303,7 +308,7 @@ class Job:
         missing = sum(number not in writer.committed for number in numbers)
         if missing:
             raise DatasetError(
-                f"{missing} of {len(numbers)} shards are missing; start the same command again to make them"
+                f"{missing} of {count_of(len(numbers), 'shard')} are missing; start the same command again to make them"
             )
         stored_end = self._stored.shard + len(self._stored.texts)
         extra = [n for n in writer.committed if n >= end and (n < stored_end or n >= writer.base)]
@@ -312,7 +317,7 @@ class Job:
         if extra:
             texts = sum(writer.committed[n].texts for n in extra)
             raise DatasetError(
-                f"the source has {self.texts:,} texts now and the dataset has {self.texts + texts:,}; "
+                f"the source has {count_of(self.texts, 'text')} now and the dataset has {self.texts + texts:,}; "
                 f"use another {argument('out')}"
             )
 
@@ -375,10 +380,7 @@ class Job:
             where = first_difference(self._stored_texts(shard), examples)
             if shard >= writer.base > 0:
                 raise self._other_source(f"{where} differs from", shard)
-            raise DatasetError(
-                f"{where} has changed since shard {shard} was written; restore the source, or use "
-                f"another {argument('out')}"
-            )
+            raise self._changed(where, shard, examples[0].source, finished=writer.finished)
         if texts == len(examples):
             return True
         if shard < stored_end:
@@ -412,6 +414,23 @@ class Job:
 
     def _stored_texts(self, shard: int) -> pa.Table:
         return read_table(Folder(self.recipe.out).shard(shard, "texts"))
+
+    def _changed(self, where: str, shard: int, source: str, *, finished: bool) -> DatasetError:
+        """Return the error that a shard of the dataset isn't of the texts of the source, or is of another source."""
+        stored = self._stored_texts(shard)["source"][0].as_py()
+        if shard > 0 or stored == source:
+            return DatasetError(
+                f"{where} has changed since shard {shard} was written; restore the source, or use "
+                f"another {argument('out')}"
+            )
+        if finished:
+            return DatasetError(
+                f"{self.recipe.out} holds the texts of {stored}, and {source} isn't among them; {how_to_add()}"
+            )
+        return DatasetError(
+            f"{self.recipe.out} holds unfinished work on {stored}, not on {source}; give that source to finish it, or another "
+            f"{argument('out')}"
+        )
 
     def _other_source(self, what: str, shard: int) -> DatasetError:
         """Return the error that a shard of an unfinished addition isn't of the source that is to be added now."""
@@ -473,6 +492,15 @@ def first_difference(stored: pa.Table, examples: Sequence[Example]) -> str:
     if len(examples) < stored.num_rows:
         return f"the end of the source (after {examples[-1].where})"
     return f"a record from {examples[0].where} to {examples[min(len(examples), stored.num_rows) - 1].where}"
+
+
+def _tell_left_out(names: Sequence[str]) -> None:
+    """Log which columns aren't stored, as labels are often among them."""
+    if names:
+        _LOG.warning(
+            "%s leaves out the columns that may hold text: %s; %s stores those that are named",
+            *(argument("no_text", True), ", ".join(names), argument("keep")),
+        )
 
 
 def _check_keep(keep: Sequence[str], no_text: bool, examples: Sequence[Example]) -> None:

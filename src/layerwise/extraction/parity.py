@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from layerwise.example import Example
+from layerwise.states import matching_rows
 
 if TYPE_CHECKING:
     from layerwise.array_types import F32
@@ -63,7 +64,7 @@ def measured(
     else:
         only = sorted(few)
     got, expected = (model.states(examples, request, only=only) for model in (encoder, exact))
-    texts = [rows for doc in range(len(few)) if len(rows := got.where(doc=doc))]
+    texts = [rows for doc in range(len(few)) if len(rows := matching_rows(got, doc=doc))]
     errors: dict[str, dict[str, float]] = {}
     for layer in request.layers:
         values, reference = got.layer(layer), expected.layer(layer)

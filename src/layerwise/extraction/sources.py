@@ -18,6 +18,7 @@ from layerwise.read.record import listed
 from layerwise.store.layout import Folder
 from layerwise.store.manifest import Manifest, Reading, Settings, SourceEntry, read_manifest
 from layerwise.store.records import Records
+from layerwise.store.staging import difference
 
 STDIN = "-"
 
@@ -200,7 +201,36 @@ def settings_at(out: Path, settings: Settings, sources: Sequence[str], *, append
     else:
         fits = append and _kind(stored.reading) == _kind(settings.reading)
     reading = stored.reading if fits else settings.reading
-    return replace(settings, reading=reading, merged=stored.merged)
+    settings = replace(settings, reading=reading, merged=stored.merged)
+    if entry is None and not append:
+        _check_is_named(out, manifest, settings, sources)
+    return settings
+
+
+def _check_is_named(out: Path, manifest: Manifest, settings: Settings, sources: Sequence[str]) -> None:
+    """Check that other settings aren't those of another source, which isn't in the dataset.
+
+    Raises:
+        DatasetError: naming both sources before the first setting that differs.
+    """
+    stored = manifest.settings
+    differing = difference(stored.to_json(), settings.to_json())
+    files = [name for entry in manifest.sources for name in entry.files]
+    if differing is None or STDIN in (*files, *sources):
+        return
+    as_stored = difference(stored.to_json(), replace(settings, reading=stored.reading).to_json()) is None
+    name, stored_value, value = differing
+    raise DatasetError(
+        f"{out} holds the texts of {listed(files)}, and {listed(sources)} isn't among them ({name} is {stored_value} in it and "
+        f"{value} here); {how_to_add(same_settings=not as_stored)}"
+    )
+
+
+def how_to_add(*, same_settings: bool = False) -> str:
+    """Return what to do with a source that isn't in the dataset."""
+    option = argument("append", True)
+    add = f"give the same settings and {option}" if same_settings else f"give {option}"
+    return f"to add it to the dataset, {add}, or extract it to another {argument('out')}"
 
 
 def _kind(reading: Reading) -> tuple[bool, object]:

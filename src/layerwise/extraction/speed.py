@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise import encode
+from layerwise._util.display import count_of
 from layerwise._util.progress import Tracker
 from layerwise._util.temporary import TemporaryFolder
 from layerwise._util.threads import computing
@@ -91,7 +92,8 @@ class Benchmark(Result):
         ]
         left_out = f"left out: {', '.join(self.left_out)}" if self.left_out else ""
         return [
-            f"Benchmark: {self.model}, {self.texts:,} texts, {self.tokens:,} tokens, median of {self.rounds} rounds",
+            f"Benchmark: {self.model}, {count_of(self.texts, 'text')}, {count_of(self.tokens, 'token')}, median of "
+            f"{count_of(self.rounds, 'round')}",
             *rates[:3],
             left_out,
         ]
@@ -130,6 +132,8 @@ def measure_speed(
     track: Tracker,
 ) -> Benchmark:
     """Measure, in interleaved rounds, the ways to get every layer of every token into memory; see `api.bench`."""
+    if shape is None:
+        encode.checkpoint.find_checkpoint(model)  # before anything that takes long
     chosen = _texts(source, texts)
     with _torch_threads(threads), _model(model, shape) as name:
         preparing, racing = track.split(1, rounds)

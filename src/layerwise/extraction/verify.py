@@ -22,6 +22,7 @@ from layerwise.extraction.stored_texts import has_texts, neighbours, places
 from layerwise.read import Corpus
 from layerwise.read.documents import DocumentNeed
 from layerwise.results import Result, Table
+from layerwise.states import matching_rows
 from layerwise.store import LayerDataset, Problem, check_files, open_dataset
 from layerwise.store.manifest import Manifest
 from layerwise.tolerance import largest
@@ -301,7 +302,7 @@ def _picked(corpus: Corpus, docs: set[int], *, in_documents: bool) -> Iterator[t
 
 
 def _compare(dataset: LayerDataset, doc: int, expected: LayerStates) -> dict[str, Parity]:
-    rows = dataset.where(doc=doc)
+    rows = matching_rows(dataset, doc=doc)
     if len(rows) != len(expected):
         raise DatasetError(
             f"text {doc} has {len(rows)} rows in the dataset and {len(expected)} now; check that source and model haven't changed"

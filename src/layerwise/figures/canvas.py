@@ -30,6 +30,7 @@ __all__ = [
     "Annotation",
     "Axes",
     "Figure",
+    "check_width",
     "drawable",
     "font_note",
     "has_fonts",
@@ -47,6 +48,7 @@ GREY, PALE = "#555555", "#e6e6e6"
 SITE_COLOURS = {"value": "#A3487F", "attention": "#8A6D00", "mlp": "#2F7F8F"}
 RAMP = "cividis"
 FONT, SMALL = 8.0, 7.0
+LEAST_WIDTH, MOST_WIDTH = 2.5, 30.0  # inches
 STEPS = (1, 2, 5, 10)  # between ticks: 2.5 would need a digit more
 # Those of the extra `fonts`: Kurinto Sans, of which each file has other scripts.
 _DEFAULT, _FONT_PACKAGE = "DejaVu Sans", "weblate_fonts"
@@ -71,6 +73,20 @@ def page(width: float, height: float, dpi: int = 150) -> Iterator[Figure]:
         figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
         yield figure
         _choose_fonts(figure)
+
+
+def check_width(width: float | None) -> float | None:
+    """Return the width of a figure, in inches.
+
+    Raises:
+        RequestError: no number, or a width that no figure has room in, or no paper for.
+    """
+    is_number = isinstance(width, int | float) and not isinstance(width, bool)
+    if width is not None and not (is_number and LEAST_WIDTH <= width <= MOST_WIDTH):
+        raise RequestError(
+            f"width={width!r:.60} can't be drawn; give {LEAST_WIDTH:g} to {MOST_WIDTH:g} inches"
+        )
+    return width
 
 
 def lay_out(figure: Figure) -> None:

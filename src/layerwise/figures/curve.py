@@ -16,17 +16,21 @@ from layerwise.figures.canvas import (
     PALE,
     PURPLE,
     SITE_COLOURS,
+    SMALL,
     STEPS,
     VERMILLION,
+    check_width,
     drawable,
     lay_out,
     page,
+    width_of,
 )
 from layerwise.figures.display_names import named, number, unit_of
 from layerwise.figures.label_spread import spread
 from layerwise.figures.language import language, say, speaking
 from layerwise.figures.probe_axis import BaselineLine, baseline_lines, present, score_range, with_margin
 from layerwise.figures.result_access import BEFORE, ResultJson, content
+from layerwise.figures.series import apart, lines
 from layerwise.layers import SITES, depth, is_layer, short_mix, site
 from layerwise.wording import fixed
 
@@ -34,10 +38,13 @@ if TYPE_CHECKING:
     from layerwise.figures.canvas import Annotation, Axes, Figure
 
 _DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
-_LABEL_MOST = 28  # characters
+_LEAST_WIDE, _HIGH = 7.5, 5.2  # inches, with the names of baselines beside the axes
+_NARROW_HIGH = 2.2  # inches of the axes of a narrow figure
+_LABEL_MOST, _NARROW_LABEL_MOST = 28, 22  # characters
 _TICKS_MOST = 40
 _LABEL_GAP = 30  # points between a line and its label
 _LEGEND_ROW = 6  # entries, from which on the legend has two rows
+_MARGIN = 0.55  # inches, beside the axes of a narrow figure
 _BAR_STEP = 0.3  # between two intervals of baselines; layers are 1 apart
 
 
@@ -56,23 +63,28 @@ class _Point:
 
 
 @speaking
-def layer_curve(result: Any, *, lang: str = "en") -> Figure:
+def layer_curve(result: Any, *, width: float | None = None, lang: str = "en") -> Figure:
     """Return the scores of a probe along the layers, as a `matplotlib.figure.Figure`.
 
     Layers are in order of depth, with a line per site, then mixes, then `chosen`; bars are 95% intervals.
 
     Args:
-        result: what `lw.probe` returns, or the content of `probe.json`.
+        result: what `lw.probe` returns, the folder or the `probe.json` that it wrote, or the content of that file.
+        width: in inches; by default there is room for every name. A narrow figure, such as one of a column (3.3), has the
+            names of baselines in the legend, and mixes are named upwards.
         lang: the language of its words, `en` or `zh`.
 
     Raises:
-        RequestError: `result` isn't the result of a probe; matplotlib isn't installed.
+        RequestError: `result` isn't the result of a probe; a width that can't be drawn; matplotlib isn't installed.
     """
+    check_width(width)
     result = content(result, "candidates", "probe")
     layers, mixes, chosen = _points(result)
     everything = [*layers, *mixes, *chosen]
     span = everything[-1].x - everything[0].x + 1 if everything else 1
-    with page(min(16.0, max(7.5, 0.28 * span + 3.2)), 5.2) as figure:
+    usual = min(16.0, max(_LEAST_WIDE, 0.28 * span + 3.2))
+    narrow = width is not None and width < _LEAST_WIDE
+    with page(width or usual, _HIGH) as figure:
         axes = figure.add_subplot()
         baselines = baseline_lines(result.get("baselines") or {}, result["metric"])
         low, high = _limits(everything, baselines)
@@ -88,8 +100,12 @@ def layer_curve(result: Any, *, lang: str = "en") -> Figure:
         _best(axes, everything, result["advice"].get("best"))
         right = everything[-1].x if everything else 0.0
         digits = score_digits(((p.low, p.high) for p in everything), number(result.get("rows")))
-        labels = _baselines(axes, baselines, right + _BAR_STEP, digits)
-        _frame(axes, result, layers, [*mixes, *chosen])
+        labels = _baselines(axes, baselines, right + _BAR_STEP, digits, in_legend=narrow)
+        _frame(axes, layers, [*mixes, *chosen], narrow=narrow)
+        rows = _legend(axes, result, figure.get_figwidth())
+        if narrow:
+            named = max((len(_label(point.name, narrow=True)) for point in mixes), default=0)
+            figure.set_figheight(_NARROW_HIGH + rows * 1.5 * FONT / 72 + named * 0.6 * SMALL / 72)
         _spread_labels(figure, axes, labels)
     return figure
 
@@ -203,11 +219,13 @@ def _limits(points: Sequence[_Point], baselines: Sequence[BaselineLine]) -> tupl
     return with_margin(min([low, *ends]), max([high, *ends]))
 
 
-def _baselines(axes: Axes, baselines: Sequence[BaselineLine], right: float, digits: int) -> list[Annotation]:
+def _baselines(
+    axes: Axes, baselines: Sequence[BaselineLine], right: float, digits: int, *, in_legend: bool
+) -> list[Annotation]:
     """Draw each baseline as a line with its interval, right of `right`, and its name; return the name labels.
 
     The interval, and the line that leads to the name, have the dashes of the baseline; the chance level is solid. A
-    baseline below the axis is a triangle at its foot. `_spread_labels` later moves labels apart.
+    baseline below the axis is a triangle at its foot. `_spread_labels` later moves labels apart; in a legend there are none.
     """
     labels = []
     floor = float(axes.get_ylim()[0])
@@ -224,6 +242,10 @@ def _baselines(axes: Axes, baselines: Sequence[BaselineLine], right: float, digi
             if line.low is not None and line.high is not None:
                 ends = (line.low, line.high)
                 axes.plot((right, right), ends, color=GREY, linewidth=1.2, linestyle=dashes)
+        if in_legend:
+            style = {"marker": "v", "linestyle": ""} if below else {"linestyle": dashes, "linewidth": 1}
+            axes.plot([], [], color=GREY, markersize=5, label=_baseline_label(line, digits, below), **style)
+            continue
         label = axes.annotate(
             _baseline_label(line, digits, below),
             xy=(1, at),
@@ -250,13 +272,17 @@ def _baseline_label(line: BaselineLine, digits: int, below: bool) -> str:
     return f"{drawable(line.name)} {fixed(line.score, digits)}{' ↓' if below else ''}"
 
 
-def _frame(axes: Axes, result: Mapping[str, Any], layers: Sequence[_Point], mixes: Sequence[_Point]) -> None:
+def _frame(axes: Axes, layers: Sequence[_Point], mixes: Sequence[_Point], *, narrow: bool) -> None:
+    """Name layers and mixes on the x axis, and draw the grid."""
     named_layers = _of_site(layers, None) or layers
     step = max(1, math.ceil(len(named_layers) / _TICKS_MOST))
-    ticked = [*named_layers[::step], *mixes]
-    axes.set_xticks([p.x for p in ticked], [_label(p.name) for p in ticked])
+    ticked = [*(_apart(axes, named_layers) if narrow else named_layers[::step]), *mixes]
+    names = [_label(point.name, narrow=narrow) for point in ticked]
+    axes.set_xticks([point.x for point in ticked], names, fontsize=SMALL if narrow else FONT)
     for tick, point in zip(axes.get_xticklabels(), ticked, strict=True):
-        if point in mixes:
+        if point in mixes and narrow:
+            tick.set(rotation=90)
+        elif point in mixes:
             tick.set(rotation=-40, ha="left", va="top", rotation_mode="anchor")
     if layers and mixes:
         axes.axvline(layers[-1].x + 1, color="#cccccc", linewidth=0.8, zorder=0)
@@ -270,34 +296,58 @@ def _frame(axes: Axes, result: Mapping[str, Any], layers: Sequence[_Point], mixe
             ha="center",
             va="top",
         )
-    metric = result["metric"]
-    axes.set_ylabel(drawable(named("metric", metric, language()) + unit_of(metric, language())))
     axes.locator_params(axis="y", steps=STEPS)
     axes.margins(x=0.02)
     axes.grid(axis="y", color=PALE, linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def _apart(axes: Axes, layers: Sequence[_Point]) -> list[_Point]:
+    """Return the layers at every depth, or every second, and so on, so that their names don't overlap in a narrow figure."""
+    if not layers:
+        return []
+    low, high = axes.get_xlim()
+    unit = (axes.figure.get_figwidth() - _MARGIN - 0.2) * 72 / (high - low)
+    ticks = {at for at, _ in apart([(point.x, point.name) for point in layers], unit)}
+    return [point for point in layers if point.x in ticks]
+
+
+def _legend(axes: Axes, result: Mapping[str, Any], width: float) -> int:
+    """Draw title and legend above the axes of a figure of a width in inches, and name the metric; return their rows."""
+    metric = result["metric"]
+    axes.set_ylabel(drawable(named("metric", metric, language()) + unit_of(metric, language())))
     rows = number(result.get("rows"))
     label = drawable(str(result["label"]), _LABEL_MOST)
     task = named("figure.task", str(result["task"]), language())
     title = say("figure.probe.title", label=label, task=task)
     if rows is not None:
         title = say("figure.probe.title.rows", label=label, task=task, n=int(rows))
+    title = lines(title, round((width - _MARGIN) * 72 / width_of("x", FONT + 1)))
     handles, names = axes.get_legend_handles_labels()
+    columns = _legend_columns(names, width)
     axes.legend(
         handles,
         names,
-        title=drawable(title),
+        title=title,
         title_fontsize=FONT + 1,
         alignment="left",
         loc="lower left",
         bbox_to_anchor=(0, 1),
-        ncols=len(names) if len(names) < _LEGEND_ROW else math.ceil(len(names) / 2),
+        ncols=columns,
         frameon=False,
         borderpad=0,
         columnspacing=1.2,
         handletextpad=0.4,
         handlelength=1.6,
     )
+    return title.count("\n") + 1 + math.ceil(len(names) / max(1, columns))
+
+
+def _legend_columns(names: Sequence[str], width: float) -> int:
+    """Return how many columns of a legend fit: one row of up to five entries, else two, and more where these don't fit."""
+    usual = len(names) if len(names) < _LEGEND_ROW else math.ceil(len(names) / 2)
+    widest = max((width_of(name, FONT) for name in names), default=0) + 3.4 * FONT
+    return max(1, usual if width >= _LEAST_WIDE else min(usual, int((width - _MARGIN) * 72 / widest)))
 
 
 def _spread_labels(figure: Figure, axes: Axes, labels: Sequence[Annotation]) -> None:
@@ -313,5 +363,5 @@ def _spread_labels(figure: Figure, axes: Axes, labels: Sequence[Annotation]) -> 
         label.set_position((_LABEL_GAP, at - height))
 
 
-def _label(mix: str) -> str:
-    return drawable(short_mix(mix), _LABEL_MOST)
+def _label(mix: str, *, narrow: bool) -> str:
+    return drawable(short_mix(mix), _NARROW_LABEL_MOST if narrow else _LABEL_MOST)

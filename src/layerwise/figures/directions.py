@@ -9,9 +9,19 @@ import numpy as np
 
 from layerwise.array_types import F64
 from layerwise.errors import RequestError
-from layerwise.figures.canvas import FONT, PALE, RAMP, SMALL, drawable, page, readable_on
+from layerwise.figures.canvas import (
+    FONT,
+    PALE,
+    RAMP,
+    SMALL,
+    check_width,
+    drawable,
+    page,
+    readable_on,
+    width_of,
+)
 from layerwise.figures.display_names import number
-from layerwise.figures.heatmap import short_number
+from layerwise.figures.heatmap import LEGIBLE, short_number
 from layerwise.figures.language import language, say, speaking
 from layerwise.figures.result_access import ResultJson, content, listed, of_directions
 from layerwise.figures.series import lines
@@ -25,47 +35,54 @@ _NAME_MOST = 24
 
 
 @speaking
-def directions(analysis: Any, measure: str = "retrieval_cosine", *, lang: str = "en") -> Figure:
+def directions(
+    analysis: Any, measure: str = "retrieval_cosine", *, width: float | None = None, lang: str = "en"
+) -> Figure:
     """Return a measure of retrieval by direction and layer, as a `matplotlib.figure.Figure`.
 
     Colours run from 0 to 1 in every figure, so that two of them can be compared; undefined cells are hatched.
 
     Args:
-        analysis: what `lw.analyze` returns, or the content of `analysis.json`.
+        analysis: what `lw.analyze` returns, the folder or the `analysis.json` that it wrote, or the content of that file.
         measure: the name of a measure with directions.
+        width: in inches; by default each number has room in its cell.
         lang: the language of its words, `en` or `zh`.
 
     Raises:
-        RequestError: the analysis has no such measure; matplotlib isn't installed.
+        RequestError: the analysis has no such measure; a width that can't be drawn; matplotlib isn't installed.
     """
+    check_width(width)
     analysis = content(analysis, "measures", "analyze")
     measures = of_directions(analysis)
     if measure not in measures:
         raise RequestError(f"no measure with directions is called {measure!r}; {listed(measures)}")
     by_direction, layers = measures[measure]["values"], analysis["layers"]
     values = np.array([[_nan(cell) for cell in row] for row in by_direction.values()], np.float64)
-    wide, high = _CELL * len(layers), _CELL * len(values)
-    with page(wide + 2.2, high + 1.0) as figure:
+    names = max(width_of(drawable(name, _NAME_MOST), SMALL) for name in by_direction) / 72
+    cell = _CELL if width is None else (width - names - 0.7) / len(layers)
+    wide, high = cell * len(layers), cell * len(values)
+    with page(width or wide + 2.2, high + 1.0) as figure:
         axes = figure.add_subplot()
-        _cells(axes, values)
+        _cells(axes, values, min(SMALL, cell * 72 / width_of("0000", 1)))
         _frame(axes, list(by_direction), layers)
         axes.set_title(lines(_title(measure, measures[measure]), round(wide * 16)), fontsize=FONT, loc="left")
     return figure
 
 
-def _cells(axes: Axes, values: F64) -> None:
+def _cells(axes: Axes, values: F64, size: float) -> None:
+    """Draw a cell for each number, and the number in it, `size` points high, where it can be read."""
     mesh = axes.pcolormesh(
         np.ma.masked_invalid(values), cmap=RAMP, vmin=0, vmax=1, edgecolors="white", linewidth=0.4
     )
     colours = mesh.to_rgba(values)
-    for row, column in np.argwhere(np.isfinite(values)).tolist():
+    for row, column in np.argwhere(np.isfinite(values)).tolist() if size >= LEGIBLE else ():
         axes.text(
             column + 0.5,
             row + 0.5,
             short_number(float(values[row, column])),
             ha="center",
             va="center",
-            fontsize=SMALL,
+            fontsize=size,
             color=readable_on(colours[row, column]),
         )
 

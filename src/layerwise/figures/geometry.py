@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import RequestError
-from layerwise.figures.canvas import BLUE, FONT, GREY, SITE_COLOURS, SMALL, page
+from layerwise.figures.canvas import BLUE, FONT, GREY, SITE_COLOURS, SMALL, check_width, page
 from layerwise.figures.display_names import number
 from layerwise.figures.language import language, say, speaking
 from layerwise.figures.measure_scale import axis_ends, caution_text, floor_text, usable_cells
@@ -21,11 +21,18 @@ if TYPE_CHECKING:
 
 _WIDE, _HIGH = 2.15, 1.62  # of a panel, in inches
 _COLUMNS = 3
+_NARROWEST = 1.6  # inches, of a panel in a figure of a given width
 _WIDER_FROM = 30  # layers
 
 
 @speaking
-def geometry(analysis: Any, measures: str | Sequence[str] | None = None, *, lang: str = "en") -> Figure:
+def geometry(
+    analysis: Any,
+    measures: str | Sequence[str] | None = None,
+    *,
+    width: float | None = None,
+    lang: str = "en",
+) -> Figure:
     """Return small panels, one per measure that is a number per layer, as a `matplotlib.figure.Figure`.
 
     Layers are in order of depth; bands are 95% intervals; the line has a gap where a measure isn't defined or can't be
@@ -33,27 +40,35 @@ def geometry(analysis: Any, measures: str | Sequence[str] | None = None, *, lang
     never shows less than a span that means something, such as 0.05 of a cosine.
 
     Args:
-        analysis: what `lw.analyze` returns, or the content of `analysis.json`.
+        analysis: what `lw.analyze` returns, the folder or the `analysis.json` that it wrote, or the content of that file.
         measures: names of the measures to draw, in this order; when left out all, but of retrieval in more than two
             directions, which `plots.directions` draws.
+        width: in inches; by default up to three panels are side by side, and in a narrow figure fewer.
         lang: the language of its words, `en` or `zh`.
 
     Raises:
-        RequestError: a measure that the analysis lacks, or none at all; matplotlib isn't installed.
+        RequestError: a measure that the analysis lacks, or none at all; a width that can't be drawn; matplotlib isn't installed.
     """
+    check_width(width)
     analysis = content(analysis, "measures", "analyze")
     chosen = _chosen(few_directions(analysis) if measures is None else per_layer(analysis), measures)
     layers = analysis["layers"]
     columns = min(_COLUMNS, len(chosen))
     wide = _WIDE * (1.4 if len(layers) > _WIDER_FROM else 1)
+    beside = 0.6 if width is None else 0.85  # inches, of a panel: the numbers and the name of its axis
+    if width is not None:
+        columns = max(1, min(columns, int(width / _NARROWEST)))
+        wide = width / columns
     rows = math.ceil(len(chosen) / columns)
     with page(columns * wide, rows * _HIGH + 0.35) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for place, (name, measure) in enumerate(chosen.items()):
-            _panel(panels[place], layers, name, measure, 72 * (wide - 0.6))
+            _panel(panels[place], layers, name, measure, 72 * (wide - beside))
             below = [say("figure.layer.axis")] if place + columns >= len(chosen) else []
             below += [
-                lines(floor, round(72 * (wide - 0.6) / 4.2), 2) for floor in [_floor_words(measure)] if floor
+                lines(floor, round(72 * (wide - beside) / 4.2), 2)
+                for floor in [_floor_words(measure)]
+                if floor
             ]
             panels[place].set_xlabel("\n".join(below), fontsize=SMALL)
         for spare in panels[len(chosen) :]:

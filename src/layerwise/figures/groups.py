@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from layerwise._util.display import count_of
 from layerwise.array_types import F64, I64
 from layerwise.columns import place_of
 from layerwise.errors import RequestError
@@ -44,7 +45,9 @@ def colours(labels: Any, count: int) -> tuple[F64 | None, list[Group]]:
         return None, []
     values = labels.to_pylist() if hasattr(labels, "to_pylist") else np.asarray(labels, object).tolist()
     if len(values) != count:
-        raise RequestError(f"there are {len(values)} labels for {count} points; give one per point")
+        raise RequestError(
+            f"there are {count_of(len(values), 'label')} for {count_of(count, 'point')}; give one per point"
+        )
     cleaned = [None if _missing(value) else value for value in values]
     present = [value for value in cleaned if value is not None]
     if present and all(

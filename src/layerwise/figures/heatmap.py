@@ -12,7 +12,18 @@ from numpy.typing import NDArray
 from layerwise._util.display import half_up, rounded
 from layerwise.array_types import F64
 from layerwise.errors import RequestError
-from layerwise.figures.canvas import FONT, PALE, RAMP, SMALL, drawable, lay_out, page, readable_on, width_of
+from layerwise.figures.canvas import (
+    FONT,
+    PALE,
+    RAMP,
+    SMALL,
+    check_width,
+    drawable,
+    lay_out,
+    page,
+    readable_on,
+    width_of,
+)
 from layerwise.figures.display_names import number
 from layerwise.figures.language import language, say, speaking
 from layerwise.figures.measure_scale import (
@@ -31,7 +42,8 @@ if TYPE_CHECKING:
     from layerwise.figures.canvas import Axes, Figure
 
 _SIDE_MOST, _CELL_MOST, _CELL_LEAST = 5.4, 0.36, 0.15  # inches
-_LEGIBLE = 4.6  # the smallest size of words in a cell, in points
+_BESIDE = 1.42  # inches beside the cells: the names of layers and the ramp of colours
+LEGIBLE = 4.6  # the smallest size of words in a cell, in points
 _NAME_MOST = 8
 _LINE = 0.14  # inches that a further line of the title takes
 _SAME = 1e-9
@@ -39,7 +51,9 @@ _GREYED = (0.86, 0.86, 0.86)
 
 
 @speaking
-def heatmap(analysis: Any, measure: str = "linear_cka", *, lang: str = "en") -> Figure:
+def heatmap(
+    analysis: Any, measure: str = "linear_cka", *, width: float | None = None, lang: str = "en"
+) -> Figure:
     """Return the matrix of a measure between layers, as a `matplotlib.figure.Figure`.
 
     Brighter is more similar, also for a distance: colours run from unrelated layers (the floor of the measure) to
@@ -48,13 +62,15 @@ def heatmap(analysis: Any, measure: str = "linear_cka", *, lang: str = "en") -> 
     layer.
 
     Args:
-        analysis: what `lw.analyze` returns, or the content of `analysis.json`.
+        analysis: what `lw.analyze` returns, the folder or the `analysis.json` that it wrote, or the content of that file.
         measure: the name of a measure of pairs of layers.
+        width: in inches; by default the numbers of up to 15 layers have room in their cells.
         lang: the language of its words, `en` or `zh`.
 
     Raises:
-        RequestError: the analysis has no such matrix; matplotlib isn't installed.
+        RequestError: the analysis has no such matrix; a width that can't be drawn; matplotlib isn't installed.
     """
+    check_width(width)
     analysis = content(analysis, "measures", "analyze")
     matrices = of_pairs(analysis)
     if measure not in matrices:
@@ -62,7 +78,8 @@ def heatmap(analysis: Any, measure: str = "linear_cka", *, lang: str = "en") -> 
     matrix, layers = matrices[measure], analysis["layers"]
     values = np.array([[_nan(cell) for cell in row] for row in matrix["values"]], np.float64)
     side = max(1.3, len(layers) * max(_CELL_LEAST, min(_CELL_MOST, _SIDE_MOST / len(layers))))
-    with page(side + 1.42, side + 0.75) as figure:
+    side = side if width is None else width - _BESIDE
+    with page(side + _BESIDE, side + 0.75) as figure:
         axes = figure.add_subplot()
         usable = np.array(usable_cells(matrix), bool)
         mesh = _cells(axes, values, usable, matrix)
@@ -149,7 +166,7 @@ def _numbers(axes: Axes, values: F64, colours: F64, cell: float, decimals: int) 
     }
     longest = max(map(len, texts.values()), default=1)
     size = min(SMALL, 0.86 * cell / width_of("0" * longest, 1))
-    if size < _LEGIBLE:
+    if size < LEGIBLE:
         return
     for (row, column), text in texts.items():
         axes.text(

@@ -5,8 +5,9 @@
 >>> lw.plots.save(figure, "probe")  # doctest: +SKIP
 (PosixPath('probe.svg'), PosixPath('probe.png'))
 
-A result is what `lw.probe` or `lw.analyze` returns, or the content of their JSON file. Nothing is displayed and no
-global setting changes; matplotlib is imported when the first figure is drawn.
+A result is what `lw.probe` or `lw.analyze` returns, the folder or the JSON file that they wrote, or the content of that
+file. `width` is that of the figure in inches: 3.3 is that of a column, where labels are arranged otherwise, and text has
+the same size. Nothing is displayed and no global setting changes; matplotlib is imported when the first figure is drawn.
 """
 
 from layerwise.figures.canvas import save

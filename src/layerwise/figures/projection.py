@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from layerwise.array_types import F64
 from layerwise.errors import RequestError
-from layerwise.figures.canvas import BLUE, FONT, GREY, SMALL, drawable, page, width_of
+from layerwise.figures.canvas import BLUE, FONT, GREY, SMALL, check_width, drawable, page, width_of
 from layerwise.figures.display_names import number
 from layerwise.figures.groups import NONE, Group, colours, turns
 from layerwise.figures.language import language, say, speaking
@@ -29,6 +29,7 @@ _RARE_SIZE = (
 )
 _WIDE = 7.0  # inches at most
 _PANEL = 2.1  # inches
+_NARROWEST = 1.0  # inches, of a panel in a figure of a given width
 
 
 @speaking
@@ -40,6 +41,7 @@ def projection(
     title: str | None = None,
     explained: Sequence[Sequence[float]] | NDArray[Any] | None = None,
     name: str | None = None,
+    width: float | None = None,
     lang: str = "en",
 ) -> Figure:
     """Return the rows of each layer as points, a panel per layer, as a `matplotlib.figure.Figure`.
@@ -56,11 +58,13 @@ def projection(
         title: text above the panels.
         explained: per layer the share of variance of each of the two axes.
         name: name of the labels, for the legend or the colour bar.
+        width: in inches; by default at most about 7. A narrow figure has fewer panels side by side.
         lang: the language of its words, `en` or `zh`.
 
     Raises:
-        RequestError: shapes that don't match; matplotlib isn't installed.
+        RequestError: shapes that don't match; a width that can't be drawn; matplotlib isn't installed.
     """
+    check_width(width)
     points = _points(coords, layers)
     count = points.shape[1]
     values, kinds = colours(labels, count)
@@ -68,12 +72,15 @@ def projection(
         raise RequestError(
             f"explained has {len(explained)} entries for {len(layers)} layers; give one per layer"
         )
+    bar = 0 if values is None else 0.55
     columns = _columns(len(layers))
+    if width is not None:
+        columns = max(1, min(columns, int((width - bar) / _NARROWEST)))
     rows = math.ceil(len(layers) / columns)
-    wide = min(_PANEL, _WIDE / columns)
+    wide = min(_PANEL, _WIDE / columns) if width is None else (width - bar) / columns
     raster = points.size / 2 > _RASTER_FROM
     extra = 0.85 if kinds else 0.4
-    across = max(2.6, wide * columns) + (0 if values is None else 0.55)
+    across = max(2.6, wide * columns) + bar if width is None else width
     with page(across, rows * (wide + 0.18) + extra, 200 if raster else 150) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         style = {"s": _size(count, wide), "linewidths": 0, "rasterized": raster}

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from layerwise._util.folder_kinds import other_kind
+from layerwise._util.guarded import read_json
+from layerwise._util.paths import reason
 from layerwise.errors import RequestError
 from layerwise.figures.language import language
 from layerwise.layers import depth, site
@@ -13,19 +17,44 @@ from layerwise.wording import in_language
 ResultJson = Mapping[str, Any]
 
 
+_FILES = {"probe": "probe.json", "analyze": "analysis.json"}
+
+
 def content(result: Any, key: str, verb: str) -> ResultJson:
-    """Return the JSON content of a result, in the language of the figure: of the mapping itself, or of `result.to_json()`.
+    """Return the JSON content of a result, in the language of the figure.
+
+    Args:
+        result: the content itself, an object with `to_json`, or the folder or file that `layerwise VERB` wrote.
+        key: an entry that every result of this verb has.
+        verb: `probe` or `analyze`.
 
     Raises:
-        RequestError: it has no `key`, so it isn't a result of `layerwise VERB`.
+        RequestError: it has no `key`, so it isn't a result of `layerwise VERB`; or a file that can't be read.
     """
-    mapping = result.to_json() if hasattr(result, "to_json") else result
+    if isinstance(result, str | Path):
+        mapping = _of_file(Path(result), verb)
+    else:
+        mapping = result.to_json() if hasattr(result, "to_json") else result
     if not isinstance(mapping, Mapping) or key not in mapping:
         kind = type(result).__name__
         raise RequestError(
-            f"this {kind} has no {key!r}; give what lw.{verb} returns, or the content of its JSON file"
+            f"this {kind} has no {key!r}; give what lw.{verb} returns, or the folder or the JSON file that it wrote"
         )
     return in_language(mapping, language())
+
+
+def _of_file(path: Path, verb: str) -> Any:
+    """Return what the JSON file of a result holds, of a folder the file with the usual name."""
+    name = _FILES[verb]
+    file = path / name if path.is_dir() else path
+    try:
+        return read_json(file)
+    except (OSError, ValueError) as error:
+        other = other_kind(path, f"the result of `{verb}`")
+        why = f"it is {other}" if other is not None else reason(error)
+        raise RequestError(
+            f"{path} can't be read ({why}); give the folder that `layerwise {verb}` wrote, or its {name}"
+        ) from None
 
 
 def per_layer(analysis: ResultJson) -> dict[str, ResultJson]:

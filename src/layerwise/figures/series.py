@@ -84,7 +84,7 @@ def frame(axes: Axes, layers: Sequence[str], series: Sequence[LayerValue], wide:
     named = sorted((at[name], drawable(name, _NAME_MOST)) for name in outputs(layers))
     first, last = named[0][0], named[-1][0]
     axes.set_xlim(first - 0.6, last + 0.6)
-    named = _apart(named, wide / (last - first + 1.2))
+    named = apart(named, wide / (last - first + 1.2))
     axes.set_xticks([x for x, _ in named], [name for _, name in named])
     if all(spot.value is None for spot in series):
         axes.set_yticks([])
@@ -104,7 +104,7 @@ def runs(items: Sequence[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
     return [list(run) for whole, run in grouped if whole]
 
 
-def _apart(named: Sequence[tuple[float, str]], unit: float) -> list[tuple[float, str]]:
+def apart(named: Sequence[tuple[float, str]], unit: float) -> list[tuple[float, str]]:
     """Return the ticks at every depth, or every second, and so on, so that no names overlap.
 
     `unit` is the distance between two successive depths, in points.

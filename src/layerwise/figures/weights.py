@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import RequestError
-from layerwise.figures.canvas import BLUE, FONT, GREEN, GREY, SMALL, VERMILLION, page
+from layerwise.figures.canvas import BLUE, FONT, GREEN, GREY, SMALL, VERMILLION, check_width, page
 from layerwise.figures.display_names import named, number
 from layerwise.figures.language import language, say, speaking
 from layerwise.figures.result_access import ResultJson, content, places
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 _LEAST_LOSS = 0.02
 _LABEL_MOST = 28  # characters
 _WIDER_FROM = 30  # layers
+_NARROWEST = 1.8  # inches, of a panel
+_TITLE, _HIGH = 0.5, 1.8  # inches, of the title and of a row of panels
 
 
 @speaking
-def weights(result: Any, *, lang: str = "en") -> Figure:
+def weights(result: Any, *, width: float | None = None, lang: str = "en") -> Figure:
     """Return the weights of a probe's learned mix, panels side by side, as a `matplotlib.figure.Figure`.
 
     The loss of score when the head is fitted without the layer; softmax weights of the fit, over those of every
@@ -31,12 +33,14 @@ def weights(result: Any, *, lang: str = "en") -> Figure:
     is left out.
 
     Args:
-        result: what `lw.probe` returns, or the content of `probe.json`.
+        result: what `lw.probe` returns, the folder or the `probe.json` that it wrote, or the content of that file.
+        width: in inches; by default all panels are side by side, and in a narrow figure one above the other.
         lang: the language of its words, `en` or `zh`.
 
     Raises:
-        RequestError: the probe has no learned mix; matplotlib isn't installed.
+        RequestError: the probe has no learned mix; a width that can't be drawn; matplotlib isn't installed.
     """
+    check_width(width)
     result = content(result, "candidates", "probe")
     learned = result.get("learned") or {}
     layer_weights = learned.get("weights")
@@ -47,8 +51,14 @@ def weights(result: Any, *, lang: str = "en") -> Figure:
     layers = list(layer_weights)
     sides = {name: side for name, side in _sides(learned).items() if _any(side) or side is layer_weights}
     wide = 3.0 if len(layers) > _WIDER_FROM else 2.15
-    with page(max(3.3, wide * len(sides)), 2.3) as figure:
-        panels = figure.subplots(1, len(sides), squeeze=False)[0]
+    columns = len(sides) if width is None else max(1, min(len(sides), int(width / _NARROWEST)))
+    rows = -(-len(sides) // columns)
+    wide = wide if width is None else width / columns
+    with page(width or max(3.3, wide * columns), _TITLE + rows * _HIGH) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        panels = grid[: len(sides)]
+        for spare in grid[len(sides) :]:
+            spare.remove()
         for axes, (name, side) in zip(panels, sides.items(), strict=True):
             series = layer_values(layers, [side.get(layer) for layer in layers])
             refits = (learned.get("refits") or {}) if side is layer_weights else {}

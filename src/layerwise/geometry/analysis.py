@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise._util.display import bracketed, decimals, number, text
+from layerwise._util.display import bracketed, count_of, decimals, number, text
 from layerwise._util.json_values import plain
 from layerwise._util.pandas import pandas_frame
 from layerwise.array_types import F64
@@ -187,7 +187,8 @@ class Analysis(NamedResult[Measured]):
         per_layer = [name for name, measure in self.measures.items() if not measure.is_matrix]
         of_pairs = [name for name in self.measures if name not in per_layer]
         return [
-            f"Analysis: {self.rows:,} of {self.of:,} rows, level {self.level}{pool}, {len(self.layers)} layers",
+            f"Analysis: {self.rows:,} of {count_of(self.of, 'row')}, level {self.level}{pool}, "
+            f"{count_of(len(self.layers), 'layer')}",
             f"per layer: {', '.join(per_layer)}" if per_layer else "",
             f"per pair of layers: {', '.join(of_pairs)}" if of_pairs else "",
             " ".join((*self._advice(), *self.notes, *self.cautions())),

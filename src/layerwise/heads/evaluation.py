@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from layerwise._util.display import interval, number
+from layerwise._util.display import count_of, interval, number
 from layerwise.errors import RequestError
 from layerwise.results import Estimate, NamedResult, Result, Table
 
@@ -30,7 +30,9 @@ class Confusion(Result):
     def _lines(self) -> Sequence[str]:
         right = sum(row[position] for position, row in enumerate(self.counts))
         total = sum(map(sum, self.counts))
-        return [f"Confusion: {len(self.labels):,} labels, {right:,} of {total:,} rows are right"]
+        return [
+            f"Confusion: {count_of(len(self.labels), 'label')}, {right:,} of {count_of(total, 'row')} are right"
+        ]
 
     def _table(self) -> Table:
         cells = [
@@ -93,7 +95,7 @@ class TaskEvaluation(Result):
         )
 
     def _lines(self) -> Sequence[str]:
-        title = f"{self.name}: {self.task} of {self.label}, {self.rows:,} rows"
+        title = f"{self.name}: {self.task} of {self.label}, {count_of(self.rows, 'row')}"
         return [f"TaskEvaluation: {title}", self._scores_line(), *self.notes[:1]]
 
     def _table(self) -> Table:
@@ -170,7 +172,10 @@ class Evaluation(NamedResult[TaskEvaluation]):
         if len(self.tasks) == 1:
             title, *others = self.single._lines()
             return [title.replace("TaskEvaluation", "Evaluation", 1), *others]
-        lines = (f"{name}: {task.rows:,} rows, {task._scores_line(1)}" for name, task in self.tasks.items())
+        lines = (
+            f"{name}: {count_of(task.rows, 'row')}, {task._scores_line(1)}"
+            for name, task in self.tasks.items()
+        )
         return ["Evaluation by task:", *lines]
 
     def _table(self) -> Table:

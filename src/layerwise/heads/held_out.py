@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from layerwise._util.display import count_of
 from layerwise.arguments import argument
 from layerwise.array_types import F32, F64, I64
 from layerwise.heads.head import TaskHead, apply
@@ -186,7 +187,7 @@ def constant_note(
         return f"{text}; {advice}" if got < _FEW * expected else None
     if target.multi:
         got, expected = (sum(map(len, labels)) for labels in (predictions, gold))
-        text = f"{rows} nearly none gets a label ({got:,} labels, of {expected:,})"
+        text = f"{rows} nearly none gets a label ({count_of(got, 'label')}, of {expected:,})"
         return f"{text}; {advice}" if got < _FEW * expected else None
     names, counts = np.unique(predictions.astype(str), return_counts=True)
     top = str(names[counts.argmax()])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from layerwise._util.progress import SILENT, Tracker, counted
 from layerwise.alignment import Groups
 from layerwise.arguments import argument
 from layerwise.columns import is_paired
-from layerwise.errors import HeadError, ModelError, RequestError
+from layerwise.errors import HeadError, ModelError, RequestError, SourceError
 from layerwise.example import PART, Example, clean, joint_example
 from layerwise.heads.head import HeadData
 from layerwise.heads.text_kind import TextKind, kind_of, kind_of_rows
@@ -26,6 +26,7 @@ from layerwise.states import LayerStates
 from layerwise.store import LayerDataset
 from layerwise.texts import listed, refuse
 from layerwise.unknown import unknown_note
+from layerwise.wording import Message
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -63,6 +64,15 @@ def _further_rows(settings: Settings) -> dict[str, Any]:
         "document": None if context is None else reading.document,
         "joint": [*reading.text] if reading.joint and reading.text is not None else None,
     }
+
+
+def describe_reading(dataset: LayerDataset) -> dict[str, Any]:
+    """Return the options that chose the columns of texts when a dataset was extracted; pairs name theirs elsewhere."""
+    reading = dataset.manifest.settings.reading
+    if isinstance(reading.text, tuple):
+        return {}
+    given = {"text": reading.text, "words": reading.words, "join": reading.join}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def describe_model(dataset: LayerDataset, layers: Iterable[str]) -> dict[str, Any]:
@@ -266,8 +276,27 @@ def open_source(texts: TextKind, source: Any, **options: Any) -> Corpus:
             options = {**options, "text": columns}
     if texts.joint is not None:
         options = {**options, "pair_encoding": "joint"}
-    document = options.get("document") or texts.document
-    return open_corpus(source, **{**options, "document": document}, need=texts.need)
+    options = {**options, "document": options.get("document") or texts.document}
+    if columns is None and not options.get("text") and not options.get("words"):
+        corpus = _opened_as_in_training(texts, source, options)
+        if corpus is not None:
+            return corpus
+    return open_corpus(source, **options, need=texts.need)
+
+
+def _opened_as_in_training(texts: TextKind, source: Any, options: Mapping[str, Any]) -> Corpus | None:
+    """Open a source with the columns of texts that the training had; `None` where it is known to lack them, or isn't known."""
+    if not texts.reading:
+        return None
+    try:
+        corpus = open_corpus(source, **{**options, **texts.reading}, need=texts.need)
+    except (RequestError, SourceError):  # a source of another form, which is then read as any other
+        return None
+    if corpus.columns is None:
+        return None
+    given = " ".join(argument(name, value) for name, value in texts.reading.items())
+    corpus.notices.append(Message("note.read.as.trained", options=given, option=argument("text")))
+    return corpus
 
 
 def tracked(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
+from layerwise._util.display import count_of
 from layerwise.read import Skipped
 from layerwise.results import Result, Table
 
@@ -45,9 +46,9 @@ class Predictions(Result):
         return list(self.answers)
 
     def _lines(self) -> Sequence[str]:
-        skipped = f", {len(self.skipped):,} records skipped" if self.skipped else ""
+        skipped = f", {count_of(len(self.skipped), 'record')} skipped" if self.skipped else ""
         first = f"the first: {self.answers[0]}" if self.answers else ""
-        return [f"Predictions for {len(self):,} texts{skipped}", *self.notices, first]
+        return [f"Predictions for {count_of(len(self), 'text')}{skipped}", *self.notices, first]
 
     def _table(self) -> Table:
         names = dict.fromkeys(name for answer in self.answers for name in answer)

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from layerwise._util import json_checks
+from layerwise._util.folder_kinds import other_kind
 from layerwise._util.guarded import (
     HEAD_BYTES,
     check_regular,
@@ -109,6 +110,14 @@ def is_head_folder(text: str) -> bool:
     return len(folder.parts) > 1 or text.startswith(".") or folder.suffix == ".head" or folder.is_dir()
 
 
+def _why_no_head(folder: Path) -> str:
+    if (other := other_kind(folder, "a head")) is not None:
+        return f"is {other}"
+    if folder.is_file():
+        return "is a file"
+    return "holds no head.json" if folder.exists() else "doesn't exist"
+
+
 def describe_head(path: str | Path) -> dict[str, Any]:
     """Return the checked content of `head.json`.
 
@@ -118,10 +127,7 @@ def describe_head(path: str | Path) -> dict[str, Any]:
     folder = local_path(path)
     file = folder / JSON
     if not file.is_file():
-        problem = (
-            "is a file" if folder.is_file() else "holds no head.json" if folder.exists() else "doesn't exist"
-        )
-        raise HeadError(f"{folder} {problem}; a head is a folder that `layerwise train` writes")
+        raise HeadError(f"{folder} {_why_no_head(folder)}; a head is a folder that `layerwise train` writes")
     try:
         value = read_json(file)
     except OSError as error:

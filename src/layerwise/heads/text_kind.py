@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from layerwise import choices
@@ -23,12 +23,14 @@ class TextKind:
         joint: the columns of the two texts that are encoded together; `None` for others.
         context: the tokens of neighbours before and after each text; `None` for texts alone.
         document: the column of documents, where there is a context.
+        reading: the options `text`, `words` and `join` with which the texts of the training were read, those that were given.
     """
 
     pairs: tuple[str, str] | None = None
     joint: tuple[str, str] | None = None
     context: tuple[int, int] | None = None
     document: str | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -47,7 +49,7 @@ class TextKind:
 
 def kind_of(head: HeadData) -> TextKind:
     """Return which texts a head takes."""
-    return kind_of_rows(head.rows, head.pairs)
+    return replace(kind_of_rows(head.rows, head.pairs), reading=head.training.get("reading") or {})
 
 
 def kind_of_rows(rows: Mapping[str, Any], pairs: tuple[str, str] | None) -> TextKind:

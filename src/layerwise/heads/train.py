@@ -17,7 +17,7 @@ from layerwise.heads.advised_mix import advised_mix
 from layerwise.heads.fit import fit_heads
 from layerwise.heads.head import HeadData
 from layerwise.heads.held_out_intervals import few_units_notes
-from layerwise.heads.inputs import describe_model, describe_pairs, describe_rows
+from layerwise.heads.inputs import describe_model, describe_pairs, describe_reading, describe_rows
 from layerwise.heads.predict import Head
 from layerwise.heads.private import PrivateHead, train_private
 from layerwise.heads.private_checks import check_private
@@ -67,7 +67,7 @@ def train_head(
     model = describe_model(opened, in_order({name for spec in specs for name in spec.mix.layers}))
     if options.private is not None:
         trained = train_private(opened, attached, specs, advice, options, track)
-        training = _private_training(trained, mix_notes, options)
+        training = _private_training(trained, mix_notes, options) | {"reading": describe_reading(opened)}
         return Head(HeadData(model, rows, pairs, (trained.task,), training, _provenance()))
     plan = make_plan(
         attached.dataset, specs, groups=options.groups, split=options.split, seed=options.seed or 0
@@ -80,6 +80,7 @@ def train_head(
         "groups": plan.grouping.column,
         "refitted": bool(plan.refit and plan.held_out.any()),
         "labels_from": attached.record,
+        "reading": describe_reading(opened),
         "notes": [
             *attached.notes,
             *plan.notes,

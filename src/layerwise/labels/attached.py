@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from layerwise._util.display import count_of
 from layerwise.arguments import argument
 from layerwise.columns import is_paired, is_present
 from layerwise.errors import RequestError
@@ -145,7 +146,8 @@ def _by_order(dataset: Layered, file: LabelFile, ids: Sequence[str | None] | Non
         without = "neither" if file.ids is None and ids is None else without
         what = f"{records:,} {'pairs of ' * (step - 1)}texts"
         raise RequestError(
-            f"{file.source} has {len(file):,} labels and the dataset {what}, and they can't be joined by id, as {without} has "
+            f"{file.source} has {count_of(len(file), 'label')} and the dataset {what}, and they can't be joined by "
+            f"id, as {without} has "
             f"{'any' if without == 'neither' else 'none'}; give one label per text in the same order, or ids in both "
             f"({argument('id')} when texts are extracted)"
         )
@@ -290,9 +292,9 @@ def _check_words(dataset: Layered, values: Sequence[Any], places: Sequence[str])
                 continue
             if words is None and is_list and len(labels) >= least:
                 continue  # a word that the model lost has no row
-            what = f"{len(labels):,} labels" if is_list else f"the label {labels!r:.60}"
+            what = f"{count_of(len(labels), 'label')}" if is_list else f"the label {labels!r:.60}"
             raise RequestError(
-                f"{places[doc]}: {what} for the {least if words is None else words:,} words of text {doc}; "
+                f"{places[doc]}: {what} for the {count_of(least if words is None else words, 'word')} of text {doc}; "
                 "give a label for each word"
             )
 

@@ -3,6 +3,7 @@
 Training, probing and evaluation read labels here, so that the same column means the same in each of them.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layerwise.arguments import argument
+from layerwise._util.display import count_of
+from layerwise.arguments import argument, is_offered
 from layerwise.array_types import I64
 from layerwise.choices import TASKS, one_of
 from layerwise.columns import column_values, in_order, is_paired, is_present
@@ -96,16 +98,23 @@ def read_labels(
         docs, values = docs[::2], values[::2]
     labelled = Labelled(rows, docs, _objects(values), 0)
     if task == "regress":
-        return _numbers(labelled, column, scoring=scoring)
+        return _numbers(dataset, labelled, column, scoring=scoring)
     if task == "tag":
         return _tags(labelled, column, scoring=scoring)
     return _classes(labelled, column, label_separator)
 
 
-def _numbers(labelled: Labelled, column: str, *, scoring: bool) -> Labelled:
+def _numbers(dataset: Layered, labelled: Labelled, column: str, *, scoring: bool) -> Labelled:
     has_label = np.array([is_present(value) for value in labelled.values], bool)
     rest = labelled.take(np.flatnonzero(has_label))
-    numbers = np.array([_number(column, value, scoring=scoring) for value in rest.values], np.float64)
+    numbers = np.array(list(map(_number, rest.values)), np.float64)
+    wrong = np.flatnonzero(~(np.abs(numbers) <= _LARGEST))
+    if len(wrong):
+        value = rest.values[wrong[0]]
+        place = _place_of(dataset, int(rest.docs[wrong[0]]))
+        all_wrong = f" ({len(wrong):,} of {count_of(len(rest), 'value')} need it)" if len(wrong) > 1 else ""
+        problem = _why_no_number(value, float(numbers[wrong[0]]), scoring=scoring)
+        raise RequestError(f"column {column!r}{place} holds {value!r:.60}, {problem}{all_wrong}")
     return replace(rest, values=numbers, dropped=int((~has_label).sum()))
 
 
@@ -246,24 +255,64 @@ def _parsed(column: str, cell: Any) -> list[Any] | None:
         ) from None
 
 
-def _number(column: str, value: Any, *, scoring: bool) -> float:
+def _number(value: Any) -> float:
+    """Return a value as a number, NaN for one that isn't."""
     try:
-        number = float(value)
+        return float(value)
     except (TypeError, ValueError):
-        number = float("nan")
-    if np.isfinite(number) and abs(number) > _LARGEST:
-        raise RequestError(
-            f"column {column!r} holds {value!r:.60}, which is beyond float32 ({_LARGEST:.2g}), in which heads compute; give the "
-            "numbers in a larger unit, or leave it empty"
+        return float("nan")
+
+
+def _why_no_number(value: Any, number: float, *, scoring: bool) -> str:
+    """Return why a value can't be learned as a number, and what to do."""
+    if np.isfinite(number):
+        return (
+            f"which is beyond float32 ({_LARGEST:.2g}), in which heads compute; give the numbers in a larger unit, or leave it "
+            "empty"
         )
-    if not np.isfinite(number):
-        advice = (
-            "the head was trained on numbers: correct it, or leave it empty"
-            if scoring
-            else f"{argument('task', 'regress')} needs numbers: correct it, or use {argument('task', 'classify')}"
+    with_point = _with_point(value)
+    if with_point is not None:
+        corrected = f", or in a file for {argument('labels_from')}" if is_offered("labels_from") else ""
+        return (
+            f"a number with a comma, and numbers need a point: write {with_point}, in the source{corrected}"
         )
-        raise RequestError(f"column {column!r} holds {value!r:.60}, which isn't a finite number; {advice}")
-    return number
+    if scoring:
+        return "which isn't a finite number; the head was trained on numbers: correct it, or leave it empty"
+    return (
+        f"which isn't a finite number; {argument('task', 'regress')} needs numbers: correct it, or use "
+        f"{argument('task', 'classify')}"
+    )
+
+
+def _with_point(value: Any) -> str | None:
+    """Return how a number with a decimal comma is written with a point; both readings where the comma may divide thousands.
+
+    >>> _with_point("3,5"), _with_point("1.234,5"), _with_point("1,234"), _with_point("1,234.5"), _with_point("a,5")
+    ('3.5', '1234.5', '1.234 or 1234, whichever is meant', '1234.5', None)
+    """
+    text = str(value).strip()
+    if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+\.\d+", text):
+        return text.replace(",", "")
+    if not re.fullmatch(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+", text):
+        return None
+    whole, _, decimals = text.replace(".", "").partition(",")
+    is_clear = len(decimals) != 3 or "." in text
+    return (
+        f"{whole}.{decimals}" if is_clear else f"{whole}.{decimals} or {whole}{decimals}, whichever is meant"
+    )
+
+
+def _place_of(dataset: Layered, doc: int) -> str:
+    """Return which text a label belongs to, by the line of its source where that is known."""
+    for part in dataset.parts():
+        texts = part.texts
+        if not {"doc", "source", "line"} <= set(texts.column_names):
+            continue
+        rows = np.flatnonzero(texts["doc"].to_numpy() == doc)
+        if len(rows):
+            source, line = (texts[name][int(rows[0])].as_py() for name in ("source", "line"))
+            return f" of the text in {source}, line {line}," if line is not None else f" of text {doc},"
+    return f" of text {doc},"
 
 
 def _objects(values: Sequence[Any]) -> NDArray[Any]:
@@ -345,6 +394,7 @@ def check_classes(classes: int, rows: int, column: str, *, least_rows: int = 3) 
     """Raise RequestError if there are as many classes as rows, where there are at least `least_rows` rows."""
     if rows >= least_rows and classes >= rows:
         raise RequestError(
-            f"column {column!r} has {classes:,} classes for {rows:,} rows, so there is nothing to learn; "
+            f"column {column!r} has {count_of(classes, 'class', 'classes')} for {count_of(rows, 'row')}, so there is "
+            f"nothing to learn; "
             f"for numbers use {argument('task', 'regress')}"
         )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
-from layerwise._util.display import interval, number, text
+from layerwise._util.display import count_of, interval, number, text
 from layerwise._util.json_values import plain
 from layerwise.layers import short_mix
 from layerwise.probing.home_and_abroad import Transfer
@@ -228,7 +228,7 @@ class ProbeResult(NamedResult[CandidateResult]):
 
     def _lines(self) -> Sequence[str]:
         return [
-            f"ProbeResult: {self.task} {self.label}: {self.rows:,} rows, {self.design}",
+            f"ProbeResult: {self.task} {self.label}: {count_of(self.rows, 'row')}, {self.design}",
             f"best {self._scored(self.advice.best)}",
             f"cheapest {self._scored(self.advice.cheapest)}",
             self.advice.text,

@@ -1,14 +1,14 @@
 """A corpus: text files of one format, read as a sequence of examples."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 from layerwise.arguments import argument
 from layerwise.errors import RequestError, SourceError
-from layerwise.example import DOCUMENT, PART, Example
+from layerwise.example import DOCUMENT, PART, Example, document_of
 from layerwise.read.arrow import ArrowReader
 from layerwise.read.conll import ConllReader
 from layerwise.read.documents import documents
@@ -22,7 +22,7 @@ from layerwise.read.jsonl import JsonlReader
 from layerwise.read.options import ReaderOptions, check_options
 from layerwise.read.parquet import ParquetReader
 from layerwise.read.reader import Reader
-from layerwise.read.record import BadRecordError, Record, Skipped, listed, without_marks
+from layerwise.read.record import BadRecordError, Record, Skipped, listed, quoted, without_marks
 from layerwise.read.sentences import sentences
 from layerwise.read.table import CsvReader, TsvReader
 from layerwise.read.txt import DocsReader, TxtReader
@@ -282,18 +282,33 @@ class Corpus:
     def _records(self) -> Iterator[tuple[Example, ...]]:
         for number, file in enumerate(self._files, 1):
             self._current, self._number = file, number
-            for item in self._items(file):
+            items = iter(self._items(file))
+            for item in items:
                 examples = self._examples(file, item)
                 if examples:
                     self._count += 1
                     yield examples
                     if self._count == self._reader.options.limit:
+                        self._tell_cut(file, items, examples)
                         self._reader.end()
                         return
             self._finished, file.done = self._finished + file.done, 0
         self._reader.end()
         if not self._count:
             raise self._empty()
+
+    def _tell_cut(self, file: File, items: Iterator[Record | Skipped], last: tuple[Example, ...]) -> None:
+        """Note where the limit ends within a document: the next record, which isn't waited for, is of the same one."""
+        document = document_of(last[-1])
+        if document is None or file.once:
+            return
+        following = next(items, None)
+        with suppress(BadRecordError):
+            examples = self._builder.examples(file, following) if isinstance(following, Record) else ()
+            if examples and document_of(examples[0]) == document:
+                column = repr(self._reader.options.document or DOCUMENT)
+                notice = Message("note.read.limit", option=argument("limit", self._count), column=column)
+                self.notices += [notice] * (notice not in self.notices)
 
     def _items(self, file: File) -> Iterator[Record | Skipped]:
         column = self._reader.sentence_id
@@ -322,9 +337,22 @@ class Corpus:
         where = f"{bad.source}, {self._reader.unit} {bad.line}" if bad.line is not None else bad.source
         return f"{where}: {bad.why}"
 
+    def _header_alone(self) -> str:
+        """Return that a table has names of columns and nothing else; nothing for other formats."""
+        if self._reader.columns is None or self.format not in ("csv", "tsv", "parquet", "arrow", "hf"):
+            return ""
+        columns = quoted(listed(self._reader.columns.names))
+        if self.format not in ("csv", "tsv"):
+            return f", which has the columns {columns} and no row"
+        if self._reader.options.columns is not None:
+            return ""
+        return f", which has a header ({columns}) and no record below it"
+
     def _empty(self) -> SourceError:
         names = listed(dict.fromkeys(file.source for file in self._files))
         if not self.skipped:
-            return SourceError(f"there is no text in {names}; name a source that has one")
+            return SourceError(
+                f"there is no text in {names}{self._header_alone()}; name a source that has one"
+            )
         first = self._message(self.skipped[0])
         return SourceError(f"all {len(self.skipped)} records of {names} are bad; the first: {first}")

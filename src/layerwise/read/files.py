@@ -1,7 +1,9 @@
 """Find the files that the user named (paths, globs, folders, standard input, URLs), and their format."""
 
+import errno
 import glob
 import os
+import shlex
 import stat
 from contextlib import suppress
 from dataclasses import replace
@@ -13,7 +15,7 @@ from layerwise.arguments import are_flags, argument, is_offered
 from layerwise.choices import FORMATS, one_of
 from layerwise.errors import RequestError, SourceError
 from layerwise.example import clean
-from layerwise.read.endings import COMPRESSED, FORMAT_OF
+from layerwise.read.endings import COMPRESSED, FORMAT_OF, has_known_ending
 from layerwise.read.file import File
 from layerwise.read.foreign import advice_for
 from layerwise.read.in_memory import IN_MEMORY, in_memory_file, is_in_memory, items_of
@@ -23,6 +25,7 @@ from layerwise.read.saved import saved_files
 
 STDIN = "-"
 _CHOICES = ", ".join(FORMATS[1:])
+_LONGEST_TEXT = 60  # characters of a text that a message repeats
 
 
 def source_names(sources: Any, format: str) -> list[str]:
@@ -87,8 +90,9 @@ def _named(name: str, format: str) -> list[File]:
             return [_file(name)]
         return [_file(match) for match in _matches(name)]
     except OSError as error:
+        advice = _if_text(name) if error.errno == errno.ENAMETOOLONG else ""
         raise SourceError(
-            f"{shown(clean(name))} can't be read: {error.strerror}; name another file"
+            f"{shown(clean(name))} can't be read: {error.strerror}; name another file{advice}"
         ) from error
 
 
@@ -136,17 +140,28 @@ def _glob_of(name: str) -> str:
 def _matches(pattern: str) -> list[str]:
     if not glob.has_magic(pattern):
         folder = f", a folder with {argument('format', 'docs')}" if is_offered("format") else ""
-        in_python = "" if are_flags() else f"; a text stands in a list: [{shown(clean(pattern))}]"
         raise SourceError(
-            f"{clean(pattern) or repr(pattern)} doesn't exist; name a file, a glob{folder}, or - for stdin{in_python}"
+            f"{clean(pattern) or repr(pattern)} doesn't exist; name a file, a glob{folder}, or - for stdin{_if_text(pattern)}"
         )
     paths = sorted(_posix(match) for match in glob.glob(pattern, recursive=True))
     files = [path for path in paths if not Path(path).is_dir()]
     if not files:
         named = f"name one with {argument('format', 'docs')}" if is_offered("format") else "name a file"
-        advice = f", only folders; {named}" if paths else "; correct it, or name the files"
+        advice = (
+            f", only folders; {named}" if paths else f"; correct it, or name the files{_if_text(pattern)}"
+        )
         raise SourceError(f"the glob {clean(pattern)!r} matches no file{advice}")
     return files
+
+
+def _if_text(name: str) -> str:
+    """Return how a text is given, where what should name a file may be one; nothing where it ends as a file does."""
+    if not are_flags():
+        return f"; a text stands in a list: [{shown(clean(name))}]"
+    if not name.strip() or has_known_ending(name) or not is_offered("source"):
+        return ""
+    text = shlex.quote(clean(name)) if len(name) <= _LONGEST_TEXT else '"TEXT"'
+    return f"; a text itself comes from stdin: echo {text} | layerwise …, with - where the file would stand"
 
 
 def _file(name: str, source: str | None = None, id: str | None = None) -> File:

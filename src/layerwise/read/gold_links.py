@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from layerwise._util.display import count_of
 from layerwise.arguments import argument
 from layerwise.errors import RequestError, SourceError
 from layerwise.read.files import find_files
@@ -50,7 +51,7 @@ def read_gold(source: Any, base: int, encoding: str = "utf-8") -> list[GoldLinks
     gold = [_links(place, text, base) for place, text in _lines(source, encoding)]
     if not any(links.possible for links in gold):
         raise SourceError(
-            f"{argument('gold')} has no link in {len(gold):,} lines; give gold links, or leave it out"
+            f"{argument('gold')} has no link in {count_of(len(gold), 'line')}; give gold links, or leave it out"
         )
     return gold
 
@@ -101,7 +102,8 @@ def check_gold(gold: Sequence[GoldLinks], pairs: Iterable[SentencePair], base: i
     if count != len(gold):
         last = f" ({gold[-1].place} is its last)" if gold else ""
         raise SourceError(
-            f"{argument('gold')} has {len(gold):,} lines{last}, and there are {count:,} sentence pairs; give a line for each "
+            f"{argument('gold')} has {count_of(len(gold), 'line')}{last}, and there are "
+            f"{count_of(count, 'sentence pair')}; give a line for each "
             "pair, an empty one where there is no link"
         )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from layerwise._util.display import count_of
 from layerwise.recall import Recall
 from layerwise.results import Result, Table
 
@@ -90,15 +91,14 @@ class Export(Result):
         if small is None:
             return []
         kept = "" if small.variance is None else f", {small.variance:.1%} of the variance"
-        size = (
-            f"{small.rows:,} rows of {small.bytes_per_row:,.0f} bytes (as float32: {4 * small.width:,}){kept}"
-        )
+        size = f"{count_of(small.rows, 'row')} of {small.bytes_per_row:,.0f} bytes (as float32: {4 * small.width:,}){kept}"
         recall = small.recall
         if recall is None:
             return [size, "recall: not measured, there is no other row to find"]
         return [
             size,
-            f"recall@{recall.k} {recall.score:.4f} against exact search; {recall.queries:,} queries, {recall.rows:,} rows",
+            f"recall@{recall.k} {recall.score:.4f} against exact search; "
+            f"{count_of(recall.queries, 'query', 'queries')}, {count_of(recall.rows, 'row')}",
         ]
 
     def _table(self) -> Table:

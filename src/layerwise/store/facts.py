@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from layerwise._util.display import count_of
 from layerwise.errors import DatasetError
 from layerwise.results import Facts
 from layerwise.store import LayerDataset, open_dataset
@@ -64,10 +65,10 @@ def _summary(content: dict[str, Any]) -> tuple[str, ...]:
     totals, model = content["totals"], content["model"]
     layers, pool = content["layers"], f", pool {content['pool']}" if content["pool"] else ""
     return (
-        f"{totals['rows']:,} rows × {len(layers)} layers × {shown_width(content['width_of_layers'])}, "
+        f"{count_of(totals['rows'], 'row')} × {count_of(len(layers), 'layer')} × {shown_width(content['width_of_layers'])}, "
         f"level {content['level']}{pool}, stored as {content['dtype']}",
-        f"{totals['texts']:,} texts of {totals['tokens']:,} tokens ({totals['unknown']:,} unknown), "
-        f"in {content['shards']:,} shards",
+        f"{count_of(totals['texts'], 'text')} of {count_of(totals['tokens'], 'token')} ({totals['unknown']:,} unknown), "
+        f"in {count_of(content['shards'], 'shard')}",
         f"layers {', '.join(layers)}",
-        f"model {model['id']} ({model['family']}, {model['blocks']} blocks)",
+        f"model {model['id']} ({model['family']}, {count_of(model['blocks'], 'block')})",
     )

@@ -1,5 +1,7 @@
 """The manifest: what a dataset holds and where it comes from. `docs/reference/format.md` describes it in prose."""
 
+import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -7,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from layerwise._util import json_checks
+from layerwise._util.folder_kinds import other_kind
 from layerwise._util.guarded import BLOCKS, WIDTH
 from layerwise._util.paths import faults, reason
 from layerwise.choices import DTYPES, LEVELS, LONG, PAIR_ENCODINGS, POOLS, PRECISIONS, WORD_SPLITS
@@ -31,6 +34,9 @@ from layerwise.store.records import (
 )
 from layerwise.tolerance import measured_tolerance
 from layerwise.wording import Message, messages_json, said_again
+
+_NAMED = 10  # workers that are named
+_OF_WORKER = re.compile(r"(\d+)-of-(\d+)\.(lock|end\.json)")
 
 
 def _is_context(value: Any) -> bool:
@@ -382,11 +388,35 @@ def _check_exists(folder: Folder) -> None:
         raise DatasetError(f"{root} {what}; a dataset is the folder that `layerwise extract --out` writes")
     if not folder.manifest.exists():
         if folder.settings.exists():
-            what = f"{root} is unfinished: it has no manifest yet"
-            raise DatasetError(f"{what}; start the same `layerwise extract` command again to continue")
-        raise DatasetError(
-            f"{root} is no dataset: it has no {folder.manifest.name}; give the folder of a dataset"
-        )
+            raise DatasetError(f"{root} is unfinished: it has no manifest yet; {_how_to_finish(folder)}")
+        other = other_kind(root, "a dataset")
+        problem = f"is {other}" if other else f"is no dataset: it has no {folder.manifest.name}"
+        raise DatasetError(f"{root} {problem}; give the folder of a dataset")
+
+
+def _how_to_finish(folder: Folder) -> str:
+    """Return what completes unfinished work: the same command again, or the workers that are missing and `finish`."""
+    staged = from_json(folder.settings).get("settings")
+    for name, command in (("merged", "merge"), ("derived", "pool")):
+        if isinstance(staged, dict) and staged.get(name) is not None:
+            return f"run the same `layerwise {command}` command again to continue"
+    count, ended = _workers(folder)
+    if not count:
+        return "start the same `layerwise extract` command again to continue"
+    missing = [str(index) for index in range(count) if index not in ended]
+    finish = f"`layerwise finish {shlex.quote(str(folder.root))}`"
+    if not missing:
+        return f"all {count} workers have ended, so run {finish}"
+    more = " …" if len(missing) > _NAMED else ""
+    named = f"{'worker' if len(missing) == 1 else 'workers'} {', '.join(missing[:_NAMED])}{more} of {count}"
+    return f"{named} {'has' if len(missing) == 1 else 'have'} not ended; when all have, run {finish}"
+
+
+def _workers(folder: Folder) -> tuple[int, set[int]]:
+    """Return among how many workers unfinished work was divided, 0 where it wasn't, and which of them have ended."""
+    names = [match for path in folder.work.glob("*-of-*") if (match := _OF_WORKER.fullmatch(path.name))]
+    count = max((int(match[2]) for match in names), default=0)
+    return count, {int(match[1]) for match in names if int(match[2]) == count and match[3] == "end.json"}
 
 
 def parse_manifest(value: dict[str, Any], path: Path) -> Manifest:

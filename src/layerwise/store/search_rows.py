@@ -11,7 +11,7 @@ from layerwise.arguments import argument
 from layerwise.array_types import F32, I64
 from layerwise.errors import RequestError
 from layerwise.recall import NEAREST
-from layerwise.states import Layered
+from layerwise.states import Layered, matching_rows
 from layerwise.store.export_rows import Column, parts, steps
 from layerwise.transform_fit import TransformFitter
 from layerwise.transforms import FittedRows, Transform
@@ -95,7 +95,7 @@ def _training_rows(states: Layered, split: str) -> NDArray[np.bool_]:
         mask = np.zeros(part.rows, bool)
         if split in part.index.column_names or split in part.texts.column_names:
             is_there = True
-            mask[part.where(**{split: "train"})] = True
+            mask[matching_rows(part, **{split: "train"})] = True
         masks.append(mask)
     if not is_there:
         names = dict.fromkeys([*states.index.column_names, *states.texts.column_names])

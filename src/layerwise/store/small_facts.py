@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from layerwise._util import json_checks
+from layerwise._util.display import count_of
 from layerwise._util.guarded import read_json
 from layerwise._util.paths import reason
 from layerwise.errors import DatasetError
@@ -61,7 +62,7 @@ def export_facts(folder: Path) -> Facts:
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     place = {"kind": "export", "path": str(folder), "bytes": size}
     facts = place | content | place | {"transform": _described(folder / TRANSFORM)}
-    lines = (f"{content['rows']:,} rows of the mix {content['mix']}, {content['to']}",)
+    lines = (f"{count_of(content['rows'], 'row')} of the mix {content['mix']}, {content['to']}",)
     return Facts(f"Export {folder}", facts, lines)
 
 
@@ -73,7 +74,7 @@ def transform_facts(path: Path) -> Facts:
     """
     described = _described(path)
     kind = described.pop("kind")
-    line = f"{kind}: {described['width']} numbers of the mix {described['mix']} become {described['numbers']}"
+    line = f"{kind}: {count_of(described['width'], 'number')} of the mix {described['mix']} become {described['numbers']}"
     return Facts(
         f"Transform {path}", {"kind": "transform", "path": str(path), "to": kind, **described}, (line,)
     )

@@ -1,9 +1,11 @@
 """Read the JSON content of a result: of `probe` or `analyze`, in memory, or in the folder or file that it was written to."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from layerwise._util.folder_kinds import other_kind
 from layerwise._util.guarded import read_json
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
@@ -36,13 +38,22 @@ def _read(folder: Path, name: str, kind: str) -> dict[str, Any]:
     try:
         data = read_json(file)
     except OSError as error:
-        what = error.strerror or error
+        other = other_kind(folder, f"the result of `{VERBS[kind]}`")
+        what = f"this is {other}" if other else error.strerror or error
         raise RequestError(
-            f"{argument(name, str(folder))}: {what}; give the folder that `{VERBS[kind]}` wrote"
+            f"{argument(name, str(folder))}: {what}; give the folder that `{VERBS[kind]}` wrote{_to_make(folder, other, kind)}"
         ) from None
     except ValueError as error:
         raise RequestError(f"{file} isn't JSON ({error}); make it again") from None
     return _checked(data, kind, str(file))
+
+
+def _to_make(folder: Path, other: str | None, kind: str) -> str:
+    """Return how a result is made of a dataset that is given in its place."""
+    if other != "a dataset":
+        return ""
+    options = " --task TASK --label COL" if kind == "probe" else ""
+    return f": `layerwise {VERBS[kind]} {shlex.quote(str(folder))}{options} --out DIR` makes one"
 
 
 def _checked(data: Any, kind: str, where: str) -> dict[str, Any]:

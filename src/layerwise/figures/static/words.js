@@ -3,10 +3,12 @@ const WORDS = JSON.parse(document.getElementById("words").textContent);
 const LOCALE = document.documentElement.lang;
 const CHINESE = LOCALE.startsWith("zh");
 const PLACEHOLDER = /\{(\w+)\}/g;
+const NUMBER_FORMS = /\{(\w+):([^{}|]*)\|([^{}|]*)\}/g;
 
-/** The words of a key, with {names} filled in; nothing in them is ever markup. */
+/** The words of a key, with {names} filled in, `{n:row|rows}` by the value `n`; nothing in them is ever markup. */
 function t(key, values = {}) {
-  const words = (String(values.n) === "1" ? WORDS[`${key}.one`] : null) ?? WORDS[key] ?? key;
+  const template = (String(values.n) === "1" ? WORDS[`${key}.one`] : null) ?? WORDS[key] ?? key;
+  const words = template.replace(NUMBER_FORMS, (_, name, one, other) => (String(values[name]) === "1" ? one : other));
   if (!CHINESE) return words.replace(PLACEHOLDER, (all, name) => (name in values ? String(values[name]) : all));
   const parts = words.split(PLACEHOLDER);
   return parts.reduce((text, part, i) => beside(text, i % 2 === 0 ? part : String(values[part] ?? `{${part}}`)));

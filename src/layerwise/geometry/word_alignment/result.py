@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from layerwise._util.display import count_of
 from layerwise._util.json_values import plain
 from layerwise.results import NamedResult, Table
 from layerwise.wording import fixed, messages_json
@@ -124,7 +125,7 @@ class Alignment(NamedResult[Mapping[str, LayerLinks]]):
 
     def _lines(self) -> Sequence[str]:
         centred = ", centred" if self.centred else ""
-        title = f"Alignment: {self.sentences:,} sentence pairs, {len(self.layers)} layers{centred}"
+        title = f"Alignment: {count_of(self.sentences, 'sentence pair')}, {count_of(len(self.layers), 'layer')}{centred}"
         return [title, f"methods: {', '.join(self.methods)}", " ".join((*self._advice_text(), *self.notes))]
 
     def _advice_text(self) -> Sequence[str]:
