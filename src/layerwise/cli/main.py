@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from layerwise import __version__
-from layerwise._util import threads
+from layerwise._util import threads, told
 from layerwise._util.paths import faults, reason
 from layerwise._util.silence import warned_once
 from layerwise.arguments import as_flags, offering
@@ -134,6 +134,7 @@ class _Notes(logging.Handler):
 def _notes_shown() -> Iterator[None]:
     """Show log messages of the package until the end of the block, each message once."""
     output.forget_notes()
+    told.forget()
     logger, notes = logging.getLogger("layerwise"), _Notes()
     logger.addHandler(notes)
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from layerwise import choices
+from layerwise._util import told
 from layerwise._util.locks import new_lock
 from layerwise._util.threads import computing
 from layerwise.arguments import argument
@@ -114,8 +115,8 @@ def _loading(**options: Any) -> Loading:
 
 
 def log_notes(notes: Iterable[str]) -> None:
-    """Log what the user should know of a model, as warnings."""
-    for note in notes:
+    """Log what the user should know of a model, as warnings; each note once in a process."""
+    for note in filter(told.is_first, notes):
         _LOG.warning("%s", note)
 
 
