@@ -96,7 +96,9 @@ def _part(name: str, source: str, dataset: str) -> Cost:
 
 def run_part(name: str, source: str, folder: str) -> None:
     """Run one part in this process and print its cost as JSON."""
-    logging.getLogger("layerwise").setLevel(logging.ERROR)  # what is left out of minilm's last step doesn't matter here
+    logging.getLogger("layerwise").setLevel(
+        logging.ERROR
+    )  # what is left out of minilm's last step doesn't matter here
     lw.load_encoder("minilm").encode(["A text, so that everything is imported and loaded."])
     duration = importlib.import_module("layerwise.probing.duration")
     expected: list[float] = []

@@ -406,7 +406,9 @@ def test_choosing_the_highest_has_one_name(show: Show, lang: str, words: str) ->
     content = probe_result(3)
     markdown = probe_markdown(content, lang)
     assert "`chosen`" not in markdown
-    assert {"en": "Choosing the candidate with the highest score scores", "zh": "选用得分最高的候选，得分为"}[lang] in markdown
+    assert {"en": "Choosing the candidate with the highest score scores", "zh": "选用得分最高的候选，得分为"}[
+        lang
+    ] in markdown
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,9 @@ def test_a_cheaper_candidate_is_as_good_only_where_the_interval_allows_a_small_l
 
 def test_the_score_of_a_choice_is_in_the_text() -> None:
     text = advised(compared([0.7, 0.8], p=0.01)).text
-    expected = "Choosing the candidate with the highest accuracy scores 0.700 (95%: 0.650 to 0.750) on texts that"
+    expected = (
+        "Choosing the candidate with the highest accuracy scores 0.700 (95%: 0.650 to 0.750) on texts that"
+    )
     assert expected in text
     assert "1 differs significantly from the other candidate." in text
 

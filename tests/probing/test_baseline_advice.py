@@ -109,4 +109,6 @@ def test_the_lead_of_a_single_candidate_is_a_paired_t_interval() -> None:
     assert result.high == pytest.approx(gaps.mean() + half, abs=0.03 * half)
     same = lead(_scored(right[[0, 0]], rng), [0], 1)
     assert same.difference == 0
-    assert same.high == -same.low == pytest.approx(1.96**2 / 2000, rel=0.01), "rows that agree don't show that all would"
+    assert same.high == -same.low == pytest.approx(1.96**2 / 2000, rel=0.01), (
+        "rows that agree don't show that all would"
+    )

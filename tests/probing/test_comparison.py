@@ -92,7 +92,9 @@ def test_candidates_that_never_differ_have_no_p_below_one() -> None:
     assert result.best == 0
     assert result.p[2] == 1
     assert result.p[1] == result.p[3] < 0.05
-    assert -0.1 < result.low[2] < 0 < result.high[2] < 0.1, "300 rows that agree don't show that all others would"
+    assert -0.1 < result.low[2] < 0 < result.high[2] < 0.1, (
+        "300 rows that agree don't show that all others would"
+    )
     one = compare(of_rows(right[:1]))
     assert one.p.tolist() == [1.0]
     assert not one.differs

@@ -68,16 +68,12 @@ def has_interval(low: float | None, high: float | None) -> bool:
     return low is not None and high is not None and bool(np.isfinite([low, high]).all())
 
 
-def with_interval(
-    score: float, low: float | None, high: float | None, digits: int | None = None
-) -> Message:
+def with_interval(score: float, low: float | None, high: float | None, digits: int | None = None) -> Message:
     """Return a score with its interval, or why it has none; with the digits of `wording.digits` by default."""
     return _with_interval("interval.none", score, low, high, digits)
 
 
-def difference_with_interval(
-    score: float, low: float | None, high: float | None
-) -> Message:
+def difference_with_interval(score: float, low: float | None, high: float | None) -> Message:
     """Return a difference of two scores with its interval, or why it has none."""
     return _with_interval("interval.none.difference", score, low, high)
 

@@ -13,6 +13,7 @@ from scipy import special, stats
 from layerwise.arguments import argument
 from layerwise.array_types import I64
 from layerwise.labels.scorers import SpanScorer
+from layerwise.probing.bounded import WIDEST
 from layerwise.probing.run import ProbeRun
 from layerwise.wording import Message, Value, fixed, percent
 
@@ -90,6 +91,8 @@ def power_note(run: ProbeRun, candidates: int, repeats: int) -> Message | None:
     else:
         times = rows_needed(units, candidates, repeats, fixed_test=fixed_test)
         more = Message("note.power.rows", times=fixed(times, 1 if times < 10 else 0))
+    if difference > WIDEST:
+        return Message("note.power.none", wanted=fixed(TARGET, 2), more=more)
     return Message(
         "note.power",
         difference=fixed(difference),
