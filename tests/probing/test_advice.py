@@ -152,7 +152,8 @@ def test_the_first_sentence_says_whether_any_candidate_beats_the_baselines() -> 
     assert words.recommended
     assert words.messages[0].startswith(
         "No candidate beats a bag of words: it scores accuracy 0.900, significantly higher than the best candidate, 1 (0.800), "
-        "by 0.100 (95%: 0.050 to 0.150). So take the bag of words, which needs no model. 1 does beat the majority class, by 0.300"
+        "by 0.100 (95%: 0.050 to 0.150). So take the bag of words, which needs no model. The best candidate does beat the "
+        "majority class, by 0.300"
     )
     assert words.messages[1].startswith("If you need the model's vectors, take 1: ")
     level = advised(comparison, leads=BaselineLeads(over(0.5), over(0.82), over(0.5, 0.82)))
