@@ -38,7 +38,7 @@ def test_accuracy_of_independent_rows_has_the_interval_of_wilson() -> None:
 
 @pytest.mark.parametrize(("rows", "true"), [(40, (0.8, 0.9, 0.95, 0.98)), (200, (0.7, 0.95, 0.99))])
 def test_scores_near_the_bound_are_covered(rows: int, true: tuple[float, ...]) -> None:
-    """The exact coverage, over all counts of right rows; a t interval covers less than 90% at .98 of 40 rows."""
+    """The exact coverage, over all counts of right rows."""
     counts = np.arange(rows + 1)
     ends = estimates(of_rows(np.stack([first_right(count, rows) for count in counts])))
     low, high = (np.array([getattr(end, name) for end in ends], float) for name in ("low", "high"))
