@@ -8,7 +8,14 @@ from scipy import stats as reference
 
 from layerwise.array_types import F64
 from layerwise.labels import metrics
-from layerwise.probing.bounded import certain_ends, clipped_difference, difference_halves, score_ends
+from layerwise.labels.intervals import Ends
+from layerwise.probing.bounded import (
+    ScoreError,
+    certain_ends,
+    clipped_difference,
+    difference_halves,
+    score_ends,
+)
 from layerwise.probing.comparison import compare, estimates, lead
 from layerwise.probing.influence import Influence
 
@@ -19,6 +26,11 @@ def of_rows(right: F64, metric: str = "accuracy") -> Influence:
     values = (right - scores[:, None]) / right.shape[1]
     none = np.zeros((len(right), 0, right.shape[1]), np.float32)
     return Influence(scores, values, none, np.arange(right.shape[1]), metric=metric)
+
+
+def ends_of(score: float, error: float, quantile: float, metric: str, most: float = np.inf) -> Ends:
+    """The interval of a score without an error of retraining."""
+    return score_ends(score, ScoreError(error, 0.0, quantile, most, 50), metric)
 
 
 def first_right(count: int, rows: int) -> F64:
@@ -54,7 +66,8 @@ def test_scores_of_all_metrics_stay_in_range() -> None:
     for metric in ("accuracy", "macro_f1", "auc", "mcc", "pearson", "spearman", "r2"):
         lowest, highest = metrics.bounds(metric)
         for score in rng.uniform(max(lowest, -1), highest, 50):
-            low, high = score_ends(score, 0.2 * rng.random(), 2.4, metric, 50)
+            errors = 0.14 * rng.random(2)
+            low, high = score_ends(score, ScoreError(*errors, 2.4, 50, 50), metric)
             assert low is not None
             assert high is not None
             assert lowest <= low <= score <= high <= highest, metric
@@ -62,14 +75,14 @@ def test_scores_of_all_metrics_stay_in_range() -> None:
 
 def test_a_small_error_is_a_symmetric_interval() -> None:
     for metric in ("macro_f1", "pearson", "r2"):
-        ends = score_ends(0.6, 1e-4, 2.0, metric, np.inf)
+        ends = ends_of(0.6, 1e-4, 2.0, metric)
         assert ends == pytest.approx((0.6 - 2e-4, 0.6 + 2e-4), abs=1e-7), metric
-    assert score_ends(0.9, 0.05, 2.0, "r2", np.inf) == pytest.approx((1 - 0.1 * np.e, 1 - 0.1 / np.e))
+    assert ends_of(0.9, 0.05, 2.0, "r2") == pytest.approx((1 - 0.1 * np.e, 1 - 0.1 / np.e))
 
 
 def test_a_correlation_has_the_interval_of_fisher() -> None:
     score, rows = 0.9, 200
-    ends = score_ends(score, (1 - score**2) / rows**0.5, 1.96, "pearson", np.inf)
+    ends = ends_of(score, (1 - score**2) / rows**0.5, 1.96, "pearson")
     fisher = np.tanh(np.arctanh(score) + np.array([-1.96, 1.96]) / rows**0.5)
     assert ends == pytest.approx(fisher, abs=1e-3)
 
@@ -81,8 +94,23 @@ def test_a_score_that_no_row_varies() -> None:
     assert certain_ends(0.5, "balanced_accuracy", 50) == (0.5, 0.5), "one class is right, the other never"
 
 
+@pytest.mark.parametrize("score", [1.0, 0.999, 0.995])
+def test_retraining_widens_the_interval_of_a_score_at_the_bound_to_one_side(score: float) -> None:
+    """40 rows, of which at most one is wrong in some repeats: inner fits are wrong more often."""
+    without, with_retraining = (
+        score_ends(score, ScoreError(0.001 if score < 1 else 0.0, error, 2.02, 40, 40), "accuracy")
+        for error in (0.0, 0.02)
+    )
+    assert without[0] is not None
+    assert with_retraining[0] is not None
+    assert without[0] == pytest.approx(0.91, abs=0.01), "Wilson's, of 40 rows"
+    assert score - with_retraining[0] == pytest.approx(np.hypot(score - without[0], 0.0404), abs=1e-9)
+    assert with_retraining[1] is not None
+    assert score <= with_retraining[1] <= 1
+
+
 def test_an_interval_wider_than_half_is_left_out() -> None:
-    assert score_ends(0.5, 0.2, 12.7, "accuracy", 10) == (None, None)
+    assert ends_of(0.5, 0.2, 12.7, "accuracy", 10) == (None, None)
     halves = difference_halves(np.array([0.2, 0.01]), np.array([1.0, 30.0]), 0.025, np.nan)
     assert np.isnan(halves[0])
     assert halves[1] == pytest.approx(reference.t.isf(0.025, 30) * 0.01)

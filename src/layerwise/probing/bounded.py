@@ -2,8 +2,9 @@
 
 A t interval is symmetric, so that of a score near 1 goes beyond it. The intervals of scores are therefore:
 
-- of metrics with two bounds (accuracy, F1, AUC, correlations): that of Wilson (1927), on the scale from 0 to 1, for the
-  number of independent rows that would vary as much (Dean and Pagano 2015), which is no greater than that of the rows.
+- of metrics with two bounds (accuracy, F1, AUC, correlations): over samples of rows that of Wilson (1927), on the scale from 0
+  to 1, for the number of independent rows that would vary as much (Dean and Pagano 2015), which is no greater than that of the
+  rows. Retraining adds to each side by the root of the sum of squares (Zou and Donner 2008), up to the bound.
 - of R², which is at most 1: symmetric for the logarithm of 1 - R².
 - of a score at a bound that no row varies: Wilson's for the number of units, because rows can't show errors that didn't
   occur.
@@ -13,6 +14,8 @@ rows have few of them, and t then says nothing, though all other rows say that t
 is that of Wilson's form, √(q² · variance + q⁴ · c²): q is the normal quantile, and c what one unit can change. No interval is
 given where it would be wider than ±0.5.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
@@ -25,17 +28,24 @@ WIDEST = 0.5  # half an interval; a wider one, from a few units that count, says
 SAME = 1e-12  # scores are of the order of 1: smaller differences are rounding
 
 
-def score_ends(score: float, error: float, quantile: float, metric: str, most: float) -> Ends:
-    """Return the ends of the interval of a score.
+@dataclass(frozen=True, slots=True)
+class ScoreError:
+    """The standard errors of a score: over samples of rows, and over retraining; and its units.
 
-    Args:
-        score: the score.
-        error: its standard error.
-        quantile: the quantile of t for the upper end.
-        metric: the metric, whose range bounds the ends.
-        most: the largest number of independent rows.
+    `quantile` is that of t for the upper end of an interval, `most` the largest number of independent rows, `units` the number
+    of units.
     """
-    half = quantile * error
+
+    sampling: float
+    retraining: float
+    quantile: float
+    most: float
+    units: int
+
+
+def score_ends(score: float, error: ScoreError, metric: str) -> Ends:
+    """Return the ends of the interval of a score, within the range of its metric."""
+    half = error.quantile * float(np.hypot(error.sampling, error.retraining))
     if not half <= WIDEST:
         return None, None
     low, high = metrics.bounds(metric)
@@ -43,22 +53,27 @@ def score_ends(score: float, error: float, quantile: float, metric: str, most: f
         distance = high - score
         factor = float(np.exp(half / distance)) if distance > SAME else 1.0
         return high - distance * factor, high - distance / factor
-    share, error = (score - low) / (high - low), error / (high - low)
-    variance = share * (1 - share)
-    if error <= SAME or variance <= SAME:
-        return score - half, score + half
-    ends = wilson(share, min(most, variance / error**2), quantile)
-    return low + ends[0] * (high - low), low + ends[1] * (high - low)
+    size = high - low
+    share = min(1.0, max(0.0, (score - low) / size))
+    ends = _share_ends(share, error.sampling / size, error)
+    retraining = error.quantile * error.retraining / size
+    below, above = (float(np.hypot(share - end, retraining)) for end in ends)
+    return low + max(0.0, share - below) * size, low + min(1.0, share + above) * size
 
 
 def certain_ends(score: float, metric: str, units: int) -> Ends:
     """Return the ends of the interval of a score that no unit varies: Wilson's at a bound of the metric, else the score."""
-    low, high = metrics.bounds(metric)
-    at_bound = min(abs(score - low), abs(high - score)) <= SAME
-    if not at_bound or not np.isfinite(low) or units < 2:
-        return score, score
-    ends = wilson(round((score - low) / (high - low)), units)
-    return low + ends[0] * (high - low), low + ends[1] * (high - low)
+    return score_ends(score, ScoreError(0.0, 0.0, 0.0, units, units), metric)
+
+
+def _share_ends(share: float, sampling: float, error: ScoreError) -> tuple[float, float]:
+    """Return the ends of the interval of a share over samples of rows; `sampling` is its standard error."""
+    variance = share * (1 - share)
+    if sampling > SAME and variance > SAME:
+        return wilson(share, min(error.most, variance / sampling**2), error.quantile)
+    if variance > SAME or error.units < 2:
+        return share, share
+    return wilson(round(share), error.units)
 
 
 def difference_halves(error: F64, degrees: F64, tail: F64 | float, change: float) -> F64:

@@ -23,7 +23,13 @@ from scipy import special
 
 from layerwise.array_types import F32, F64
 from layerwise.labels import metrics
-from layerwise.probing.bounded import SAME, certain_ends, clipped_difference, difference_halves, score_ends
+from layerwise.probing.bounded import (
+    SAME,
+    ScoreError,
+    clipped_difference,
+    difference_halves,
+    score_ends,
+)
 from layerwise.probing.influence import Influence
 from layerwise.results import Estimate
 
@@ -228,35 +234,35 @@ def estimates(influence: Influence) -> list[Estimate]:
     It is for the mean score of heads that are trained on as many rows as the outer fits, over samples of rows; without
     retraining (a test set) for the score of this head, over test sets. It lies within the range of the metric, see `bounded`.
     """
-    scores, metric = influence.scores, influence.metric
-    error = np.sqrt(_covariance(influence).diagonal())
-    quantiles = _score_quantiles(influence, error)
+    scores, metric = influence.scores.tolist(), influence.metric
+    sampling = np.sqrt(influence.sampling_covariance().diagonal())
+    retraining = retraining_weight(influence.repeats) * influence.retraining_covariance().diagonal()
+    quantiles = _score_quantiles(influence, sampling)
     units = len(np.unique(influence.units))
     most = np.inf if metric in _OF_NUMBERS else len(influence.units)
+    errors = zip(sampling.tolist(), np.sqrt(retraining).tolist(), quantiles.tolist(), strict=True)
     ends = [
-        certain_ends(score, metric, units)
-        if at_most_rounding
-        else score_ends(score, width, quantile, metric, most)
-        for score, width, quantile, at_most_rounding in zip(
-            scores.tolist(), error.tolist(), quantiles.tolist(), error <= SAME, strict=True
-        )
+        score_ends(score, ScoreError(*error, most, units), metric)
+        for score, error in zip(scores, errors, strict=True)
     ]
-    return [Estimate(score, low, high) for score, (low, high) in zip(scores.tolist(), ends, strict=True)]
+    return [Estimate(score, low, high) for score, (low, high) in zip(scores, ends, strict=True)]
 
 
-def _score_quantiles(influence: Influence, error: F64) -> F64:
+def _score_quantiles(influence: Influence, sampling: F64) -> F64:
     """Return the quantile (C,) of t for the upper ends of the intervals of scores.
 
     The degrees of freedom are the effective number of units minus 1. Of a metric of right and wrong rows all rows count
-    alike, since Wilson's interval allows for their skew, and there are no more than independent rows.
+    alike, since Wilson's interval allows for their skew, and there are no more than independent rows. `sampling` (C,) are the
+    standard errors over samples of rows.
     """
     if influence.metric in _OF_NUMBERS:
         degrees = influence.degrees(influence.values)
     else:
         low, high = metrics.bounds(influence.metric)
         share = (influence.scores - low) / (high - low)
-        variance = np.maximum(error / (high - low), SAME) ** 2
-        independent = share * (1 - share) / variance
+        variance = (sampling / (high - low)) ** 2
+        varies = variance > SAME**2
+        independent = np.divide(share * (1 - share), variance, out=np.full(len(share), np.inf), where=varies)
         degrees = np.minimum(influence.degrees(influence.values, evenly=True), independent - 1)
     quantiles: F64 = special.stdtrit(np.maximum(degrees, 1.0), (1 + LEVEL) / 2)
     return quantiles

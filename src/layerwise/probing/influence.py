@@ -104,7 +104,9 @@ class Influence:
         )
         correlation = np.clip(correlation, 0.0, 1.0)[:, None]
         if evenly:
-            apart = unit_sums((flat != 0).astype(np.float64)[..., None], self.units)[..., 0]
+            counted = flat != 0
+            counted |= ~counted.any(axis=1, keepdims=True)  # of a score that no row varies all rows count
+            apart = unit_sums(counted.astype(np.float64)[..., None], self.units)[..., 0]
             alike = apart**2
         sums = (1 - correlation) * apart + correlation * alike
         total, squared = sums.sum(axis=1), (sums**2).sum(axis=1)
