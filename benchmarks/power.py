@@ -51,6 +51,7 @@ class Setting:
     rows: int
     gap: float
     document: int = DOCUMENT
+    accuracy: float = ACCURACY
 
     @property
     def planted(self) -> bool:
@@ -138,7 +139,7 @@ def sample(setting: Setting, rng: np.random.Generator) -> Sample:
             values = np.sqrt(0.8) * values + np.sqrt(0.2) * shared
         return values.astype(np.float32)
 
-    accuracies, planted = np.full(CANDIDATES, ACCURACY), int(rng.integers(CANDIDATES))
+    accuracies, planted = np.full(CANDIDATES, setting.accuracy), int(rng.integers(CANDIDATES))
     if setting.planted:
         accuracies[planted] += setting.gap
     signal = np.cos((1 - accuracies) * np.pi).astype(np.float32)[:, None]
@@ -288,6 +289,7 @@ def reordered(values: Influence, order: list[int]) -> StoredInfluence:
         values.retrained[order],
         values.units,
         values.repeats,
+        values.metric,
         values.sampling_covariance()[pairs],
         values.retraining_covariance()[pairs],
     )
@@ -330,7 +332,7 @@ def done(out: Path) -> dict[tuple[Setting, str], list[dict[str, Any]]]:
             record = json.loads(line)
         except json.JSONDecodeError:
             continue
-        setting = Setting(*(record[field.name] for field in fields(Setting)))
+        setting = Setting(*(record.get(field.name, field.default) for field in fields(Setting)))
         by_setting.setdefault((setting, record["design"]), []).append(record)
     return by_setting
 
@@ -347,7 +349,10 @@ def run(setting: Setting, numbers: range, out: Path) -> None:
 
 
 def summary(setting: Setting, results: list[dict[str, Any]]) -> list[str]:
-    """Return the cells of one design: runs, gap, found, claimed, coverage of scores and of differences, and variances."""
+    """Return the cells of one design: runs, mean score, gap, found, claimed, coverage of scores and of differences, variances.
+
+    A score without an interval doesn't count for the coverage; a difference without one can't be wrong.
+    """
     scores, ps = columns_of(results, "scores"), columns_of(results, "p")
     truth = np.full(CANDIDATES, scores.mean())
     if setting.planted:
@@ -357,11 +362,13 @@ def summary(setting: Setting, results: list[dict[str, Any]]) -> list[str]:
     median = np.argsort(-scores, axis=1, kind="stable")[:, CANDIDATES // 2]
     is_median_worse = claims[np.arange(len(results)), median]
     low, high = columns_of(results, "gap_low"), columns_of(results, "gap_high")
-    inside = ((low <= gaps + 1e-9) & (gaps - 1e-9 <= high)).all(axis=1)
-    covered = (columns_of(results, "low") <= truth) & (truth <= columns_of(results, "high"))
+    inside = (~(low > gaps + 1e-9) & ~(gaps - 1e-9 > high)).all(axis=1)
+    ends = columns_of(results, "low"), columns_of(results, "high")
+    covered = ((ends[0] <= truth) & (truth <= ends[1]))[np.isfinite(ends[0])]
     errors = [columns_of(results, f"differences_{name}").mean() for name in ("rows", "retraining")]
     return [
         f"{len(results):,}",
+        f"{scores.mean():.3f}",
         f"{truth[0] - truth[1]:.3f}" if setting.planted else "0",
         f"{((best == 0) & is_median_worse).mean():.1%}" if setting.planted else "",
         f"{(claims & (gaps <= 0)).any(axis=1).mean():.1%}",
@@ -384,6 +391,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first run")
     parser.add_argument("--rows", type=int, nargs="+", default=[2000])
     parser.add_argument("--gap", type=float, nargs="+", default=[0.03])
+    parser.add_argument("--accuracy", type=float, default=ACCURACY, help="of the lesser candidates")
     parser.add_argument("--document", type=int, default=DOCUMENT, help="rows of a document")
     parser.add_argument("--shape", nargs="+", choices=SHAPES, default=SHAPES)
     parser.add_argument("--fits", choices=("squares", "probe"), default="squares")
@@ -392,7 +400,7 @@ def main() -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     heading(f"Power and level of probe, {args.runs} runs, fits: {args.fits}")
     columns = (
-        *("shape", "rows", "design", "runs", "gap", "found", "false claims", "scores covered"),
+        *("shape", "rows", "design", "runs", "score", "gap", "found", "false claims", "scores covered"),
         *("differences covered", "error of a difference, points", "retraining / rows"),
     )
     cells: list[tuple[str, ...]] = []
@@ -400,9 +408,8 @@ def main() -> None:
     for shape in args.shape:
         for rows in args.rows:
             for gap in args.gap:
-                setting = Setting(
-                    args.fits, shape, rows, gap if Setting("", shape, 0, 0).planted else 0.0, args.document
-                )
+                gap = gap if Setting("", shape, 0, 0).planted else 0.0
+                setting = Setting(args.fits, shape, rows, gap, args.document, args.accuracy)
                 run(setting, numbers, args.out)
                 by_setting = done(args.out)
                 for design in DESIGNS:

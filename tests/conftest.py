@@ -21,6 +21,7 @@ os.environ.update(RAY_worker_niceness="0")
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from layerwise._util.told import forget_told
 from warm import Python, warm_python
 
 torch.set_num_threads(1)
@@ -214,6 +215,12 @@ if os.environ.get("LAYERWISE_TEST_ROUNDING") == "rows":  # see rounding.py
         from rounding import products_that_round_by_rows
 
         yield from products_that_round_by_rows()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_told() -> None:
+    """Notes that a test before told are told again."""
+    forget_told()
 
 
 @pytest.fixture(scope="session")

@@ -572,7 +572,7 @@ def test_charts_and_their_tables(show: Show) -> None:
         "layer emb",
         "mean(0:4)",
         "learned(0:4)",
-        "following the advice",
+        "choosing the highest",
         "majority (chance): 0.51",
         "· best",
     ):

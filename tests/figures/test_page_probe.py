@@ -391,8 +391,8 @@ def test_the_legend_explains_the_ring(show: Show, lang: str, word: str) -> None:
 # --- names, columns and ticks -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("lang", "words"), [("en", "following the advice"), ("zh", "按建议选择")])
-def test_following_the_advice_has_one_name(show: Show, lang: str, words: str) -> None:
+@pytest.mark.parametrize(("lang", "words"), [("en", "choosing the highest"), ("zh", "选用最高者")])
+def test_choosing_the_highest_has_one_name(show: Show, lang: str, words: str) -> None:
     opened = show(probe([0.7, 0.75, 0.8], 0.03, {"majority": 0.2}), lang, wide=1440)
     names = opened.tab.locator("#probe-curve text").all_text_contents()
     mark = opened.tab.locator("#probe-curve .mark:has(path.dot)").last.get_attribute("aria-label") or ""
@@ -405,7 +405,9 @@ def test_following_the_advice_has_one_name(show: Show, lang: str, words: str) ->
     content = probe_result(3)
     markdown = probe_markdown(content, lang)
     assert "`chosen`" not in markdown
-    assert {"en": "Following the advice scores", "zh": "按建议选择的得分为"}[lang] in markdown
+    assert {"en": "Choosing the candidate with the highest score scores", "zh": "选用得分最高的候选，得分为"}[
+        lang
+    ] in markdown
 
 
 COSTS = {

@@ -78,7 +78,7 @@ def test_the_figure_shows_every_score_in_its_place() -> None:
     assert drawn(figure, "s") == [(8 + i, scores[mix]) for i, mix in enumerate(mixes)]
     assert drawn(figure, "D") == [(11, 0.835)]
     ticks = [t.get_text() for t in axes.get_xticklabels()]
-    assert ticks == [*layers, "mean(0:7)", "concat(0:7)", "learned(0:7)", "following the advice"]
+    assert ticks == [*layers, "mean(0:7)", "concat(0:7)", "learned(0:7)", "choosing the highest"]
     ends = {tuple(np.asarray(line.get_ydata()).tolist()) for line in axes.lines}
     for item in [*result["candidates"], result["chosen"]]:
         assert (item["low"], item["high"]) in ends

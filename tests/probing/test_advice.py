@@ -65,6 +65,7 @@ def test_as_good_is_said_where_the_interval_allows_it() -> None:
 
 def test_advice_says_nothing_that_its_own_interval_contradicts() -> None:
     text = advised(compared([0.70, 0.73, 0.72], p=0.3)).text
+    assert "More rows may show a difference." in text
     assert "difference is 0.030 (95%: −0.020 to 0.080)" in text, "five errors to both sides, not two"
     assert "allows for the choice of the best" in text
     assert "all have the same accuracy, 0.700" in advised(compared([0.7, 0.7], p=1)).text
@@ -127,7 +128,9 @@ def test_a_cheaper_candidate_is_as_good_only_where_the_interval_allows_a_small_l
 
 def test_the_score_of_a_choice_is_in_the_text() -> None:
     text = advised(compared([0.7, 0.8], p=0.01)).text
-    expected = "Following the advice scores accuracy 0.700 (95%: 0.650 to 0.750) on texts that weren't used"
+    expected = (
+        "Choosing the candidate with the highest accuracy scores 0.700 (95%: 0.650 to 0.750) on texts that"
+    )
     assert expected in text
     assert "1 differs significantly from the other candidate." in text
 
@@ -148,11 +151,21 @@ def test_the_first_sentence_says_whether_any_candidate_beats_the_baselines() -> 
     words = advised(comparison, leads=BaselineLeads(over(0.5), over(0.9), over(0.5, 0.9)))
     assert words.recommended
     assert words.messages[0].startswith(
-        "A bag of words scores higher than every candidate: accuracy 0.900, against 0.800 of the best, 1, a difference of "
-        "−0.100 (95%: −0.150 to −0.050); so a bag of words is the better choice here."
+        "No candidate beats a bag of words: it scores accuracy 0.900, significantly higher than the best candidate, 1 (0.800), "
+        "by 0.100 (95%: 0.050 to 0.150). So take the bag of words, which needs no model. The best candidate does beat the "
+        "majority class, by 0.300"
+    )
+    assert words.messages[1].startswith("If you need the model's vectors, take 1: ")
+    level = advised(comparison, leads=BaselineLeads(over(0.5), over(0.82), over(0.5, 0.82)))
+    assert level.messages[0].startswith(
+        "No candidate beats a bag of words: it scores accuracy 0.820, higher than the best candidate, 1 (0.800), by 0.020 (95%: "
+        "−0.030 to 0.070); this difference isn't significant."
     )
     unsure = advised(comparison, leads=BaselineLeads(over(0.5), over(0.79), over(0.5, 0.79)))
-    assert "none is shown to beat a bag of words, whose score is 0.790" in unsure.messages[0]
+    assert unsure.messages[0].startswith(
+        "No candidate is shown to beat a bag of words: the best, 1, scores accuracy 0.800, a bag of words 0.790, and the"
+    )
+    assert unsure.messages[1].startswith("If you need the model's vectors, take 1: ")
 
 
 def test_where_nothing_beats_the_majority_no_mix_is_recommended() -> None:
@@ -166,11 +179,11 @@ def test_where_nothing_beats_the_majority_no_mix_is_recommended() -> None:
     )
     assert advice.messages[0].endswith("so no layer or mix is recommended.")
     assert advice.messages[1] == uneven
-    assert advice.messages[-1] == "More texts, or another metric, may show a difference."
+    assert advice.messages[-1] == "More rows, or another metric, may show a difference."
     assert "Take" not in advice.text
     better = BaselineLeads(over(0.79), over(0.9), over(0.79, 0.9))
     assert (
-        "A bag of words does beat it: accuracy 0.900, higher by 0.110"
+        "A bag of words does beat the majority class: accuracy 0.900, higher by 0.110"
         in advised(comparison, leads=better).text
     )
     unknown = BaselineLeads(Lead(0.8, 0.5, 0.3, np.nan, np.nan))

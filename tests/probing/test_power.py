@@ -78,6 +78,12 @@ def test_a_design_that_finds_three_points_has_no_note() -> None:
     assert note is not None
     assert f"at least {detectable(400, 13, 1):.3f}" in note
     assert f"{rows_needed(400, 13, 1):.1f} times as many rows" in note
+    none = power_note(run_of(20), 13, 1)
+    assert none is not None
+    assert none.startswith(
+        "These rows are too few to tell candidates apart, unless one fails altogether. To find 0.03 it needs"
+    )
+    assert detectable(20, 13, 1) > 0.5
     close = power_note(run_of(2100), 13, 1)
     assert close is not None
     assert f"without {argument('quick')}" in close

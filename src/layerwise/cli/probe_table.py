@@ -1,4 +1,4 @@
-"""The table of a probe on a terminal: scores of candidates and what they cost, then following the advice and baselines."""
+"""The table of a probe on a terminal: scores of candidates and what they cost, then choosing the highest and baselines."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -70,7 +70,7 @@ class _ProbeTable:
         ]
 
     def others(self) -> list[str]:
-        """Return the lines of following the advice, and of the baselines."""
+        """Return the lines of choosing the highest, and of the baselines."""
         chosen = self._result["chosen"]
         rows = [(self._say("probe.chosen"), self._score(chosen["score"]), self._ends(chosen))]
         for name, baseline in self._result["baselines"].items():

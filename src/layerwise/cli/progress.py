@@ -14,6 +14,7 @@ from typing import Any, Self, TextIO
 from layerwise._util import display
 from layerwise._util.progress import Progress
 from layerwise.cli import output
+from layerwise.wording import text_in
 
 REDRAWN = 0.5  # seconds between two drawings of the line on a terminal
 LOGGED = 60.0  # seconds between two lines of a log, and before the first
@@ -29,6 +30,7 @@ class ProgressDisplay:
         *,
         quiet: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        lang: str = "en",
     ) -> None:
         """Start the clock.
 
@@ -36,7 +38,9 @@ class ProgressDisplay:
             stream: where lines are written; stderr by default.
             quiet: write nothing.
             clock: returns the time in seconds.
+            lang: the language of notes that are results.
         """
+        self._lang = lang
         self._stream = stream if stream is not None else sys.stderr
         self._quiet = quiet or self._stream is None  # None when stderr is closed
         self._terminal = not self._quiet and self._stream.isatty()
@@ -67,7 +71,7 @@ class ProgressDisplay:
         with self._lock:
             if event.note and not self._quiet and output.is_new(event.note):
                 self._wipe()
-                self._write(f"layerwise: {output.visible(event.note, 400)}\n")
+                self._write(f"layerwise: {output.visible(text_in(event.note, self._lang), 400)}\n")
             self._event, self._at = replace(event, note=""), self._clock()
             self.tick()
 
@@ -130,4 +134,4 @@ class ProgressDisplay:
 
 def progress_display(args: argparse.Namespace, *, quiet: bool = False) -> ProgressDisplay:
     """Return the display of the progress of a command on stderr; it is silent with `--quiet` or `quiet`."""
-    return ProgressDisplay(quiet=quiet or args.quiet)
+    return ProgressDisplay(quiet=quiet or args.quiet, lang=getattr(args, "lang", "en"))

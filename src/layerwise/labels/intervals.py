@@ -78,11 +78,14 @@ def share_interval(right: F64, units: I64) -> tuple[float, float]:
     return wilson(share, count)
 
 
-def wilson(share: float, count: float) -> tuple[float, float]:
-    """Return the 95% interval of Wilson (1927) for a share of `count` independent trials."""
-    scale = 1 + _Z**2 / count
-    centre = (share + _Z**2 / (2 * count)) / scale
-    half = _Z / scale * float(np.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2)))
+def wilson(share: float, count: float, quantile: float = _Z) -> tuple[float, float]:
+    """Return the interval of Wilson (1927) for a share of `count` independent trials.
+
+    `quantile` is that of its upper end, by default of a normal distribution for 95%.
+    """
+    square = quantile**2 / count
+    centre = (share + square / 2) / (1 + square)
+    half = float(np.sqrt(square * (share * (1 - share) + square / 4))) / (1 + square)
     return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
 
 

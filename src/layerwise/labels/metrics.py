@@ -51,6 +51,16 @@ def choices(task: str, multi: bool = False) -> tuple[str, ...]:
     }[task]
 
 
+def bounds(metric: str) -> tuple[float, float]:
+    """Return the lowest and the highest value that a metric can have.
+
+    >>> bounds("macro_f1"), bounds("mcc"), bounds("r2")
+    ((0.0, 1.0), (-1.0, 1.0), (-inf, 1.0))
+    """
+    lowest = {"r2": -float("inf"), "mcc": -1.0, "pearson": -1.0, "spearman": -1.0}
+    return lowest.get(metric, 0.0), 1.0
+
+
 def scores(task: str, gold: Any, predicted: Any, multi: bool = False) -> dict[str, float]:
     """Return all scores of predictions, the primary one first.
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from layerwise.probing.advice_extras import (
+    difference_with_interval,
     expected_sentence,
+    has_interval,
     interval_of,
     mlp_sentence,
     vectors_sentence,
@@ -43,6 +45,11 @@ class BaselineLeads:
         """The name of `majority` in a sentence."""
         return Message("advise.mean" if self.mean else "advise.majority")
 
+    @property
+    def needs_model(self) -> bool:
+        """Whether the best candidate is shown to beat all baselines without a model that it is compared with."""
+        return all(rival is None or rival.low > 0 for rival in (self.words, self.vectors))
+
 
 def advise(
     comparison: CandidateComparison,
@@ -53,6 +60,7 @@ def advise(
     metric: str,
     imbalance: Message | None = None,
     extras: ScoredExtras | None = None,
+    few_groups: Message | None = None,
 ) -> Advice:
     """Return the advice.
 
@@ -65,6 +73,7 @@ def advise(
         metric: the name of the metric.
         imbalance: a sentence about uneven classes.
         extras: what was scored besides the candidates and the baselines.
+        few_groups: a sentence, if rows are in too few groups to show any difference.
     """
     metric_name = name_of("metric", metric)
     best, cheap = comparison.best, _cheapest(comparison, candidates, sizes)
@@ -73,16 +82,17 @@ def advise(
     if leads.vectors is not None:
         messages.append(vectors_sentence(candidates[best].short_name, leads.vectors, metric_name))
     if is_recommended:
-        messages.append(_take_sentence(comparison, candidates, sizes, cheap, metric_name))
+        take = Message("advise.take" if leads.needs_model else "advise.take.vectors")
+        messages.append(_take_sentence(comparison, candidates, sizes, cheap, metric_name, take))
         if cheap == best or not comparison.high[cheap] <= AS_GOOD:
             messages += _as_good_sentence(comparison, candidates, sizes)
     messages += [imbalance] if imbalance is not None else []
     if is_recommended:
         expected = with_interval(chosen.score, chosen.low, chosen.high)
         messages.append(Message("advise.expect", metric=metric_name, score=expected))
-        messages.append(_certainty(comparison, candidates, metric_name))
+        messages.append(_certainty(comparison, candidates, metric_name, few_groups))
     else:
-        messages += _nothing_more(comparison, candidates, leads, metric_name)
+        messages += _nothing_more(comparison, candidates, leads, metric_name, few_groups)
     if extras is not None and extras.mlp is not None:
         messages.append(mlp_sentence(extras.mlp, metric_name))
     if extras is not None and extras.expected is not None:
@@ -111,29 +121,43 @@ def _headline(mix: str, leads: BaselineLeads, metric: str) -> Message:
         return Message("advise.beats.majority", **values)
     if words.low > 0:
         return Message("advise.beats.both", above=interval_of(words), **values)
-    key = "advise.beats.words.higher" if words.high < 0 else "advise.beats.words.undecided"
-    return Message(key, words=fixed(words.baseline), above=interval_of(words), **values)
+    values["words"] = fixed(words.baseline)
+    if words.difference < 0:
+        key = "advise.beats.words.higher" if words.high < 0 else "advise.beats.words.level"
+        return Message(key, behind=interval_of(words.reversed()), **values)
+    return Message("advise.beats.words.undecided", above=interval_of(words), **values)
 
 
 def _nothing_more(
-    comparison: CandidateComparison, candidates: list[Candidate], leads: BaselineLeads, metric: str
+    comparison: CandidateComparison,
+    candidates: list[Candidate],
+    leads: BaselineLeads,
+    metric: str,
+    few_groups: Message | None,
 ) -> list[Message]:
     """Return the sentences that follow where no candidate is shown to beat the majority."""
     messages = []
     words = leads.words_over_majority
-    if words is not None and words.low > 0:
+    if words is not None:
+        key = "advise.words.only" if words.low > 0 else "advise.words.neither"
         values = {"metric": metric, "words": fixed(words.score), "lead": interval_of(words)}
-        messages.append(Message("advise.words.only", **values))
+        messages.append(Message(key, majority=leads.baseline, **values))
     if comparison.differs:
-        messages.append(_certainty(comparison, candidates, metric))
-    return [*messages, Message("advise.nothing.hedge")]
+        messages.append(_certainty(comparison, candidates, metric, few_groups))
+    return [*messages, few_groups or Message("advise.nothing.hedge")]
 
 
 def _take_sentence(
-    comparison: CandidateComparison, candidates: list[Candidate], sizes: list[int], cheap: int, metric: str
+    comparison: CandidateComparison,
+    candidates: list[Candidate],
+    sizes: list[int],
+    cheap: int,
+    metric: str,
+    take: Message,
 ) -> Message:
+    """Return which candidate to take; `take` begins the sentence."""
     best = comparison.best
-    values = {"mix": candidates[best].short_name, "metric": metric}
+    values = {"take": take, "mix": candidates[best].short_name, "metric": metric}
     cost: dict[str, Value] = {"share": percent(candidates[best].cost), "size": sizes[best]}
     if cheap == best:
         key = "advise.take.single" if len(candidates) == 1 else "advise.take.best"
@@ -141,7 +165,7 @@ def _take_sentence(
     gap = comparison.scores[best] - comparison.scores[cheap]
     values |= {
         "cheapest": candidates[cheap].short_name,
-        "gap": with_interval(gap, comparison.low[cheap], comparison.high[cheap]),
+        "gap": difference_with_interval(gap, comparison.low[cheap], comparison.high[cheap]),
         "savings": _savings(candidates[cheap].cost, candidates[best].cost, sizes[cheap], sizes[best]),
     }
     if comparison.high[cheap] <= AS_GOOD:
@@ -169,19 +193,21 @@ def _as_good_sentence(
         cheapest=candidates[cheap].short_name,
         mix=candidates[best].short_name,
         margin=fixed(AS_GOOD, 2),
-        gap=with_interval(gap, comparison.low[cheap], comparison.high[cheap]),
+        gap=difference_with_interval(gap, comparison.low[cheap], comparison.high[cheap]),
         savings=_savings(candidates[cheap].cost, candidates[best].cost, sizes[cheap], sizes[best]),
     )
     return [message]
 
 
-def _certainty(comparison: CandidateComparison, candidates: list[Candidate], metric: str) -> Message:
+def _certainty(
+    comparison: CandidateComparison, candidates: list[Candidate], metric: str, few_groups: Message | None
+) -> Message:
     best = comparison.best
     mix = candidates[best].short_name
     if len(candidates) == 1:
         return Message("advise.single")
     if not comparison.differs:
-        return _no_difference_sentence(comparison, candidates, metric)
+        return _no_difference_sentence(comparison, candidates, metric, few_groups)
     worse = [i for i in range(len(candidates)) if comparison.p[i] < 0.05]
     rivals = [i for i in range(len(candidates)) if i != best and i not in worse]
     if not rivals:
@@ -191,21 +217,23 @@ def _certainty(comparison: CandidateComparison, candidates: list[Candidate], met
 
 
 def _no_difference_sentence(
-    comparison: CandidateComparison, candidates: list[Candidate], metric: str
+    comparison: CandidateComparison, candidates: list[Candidate], metric: str, few_groups: Message | None
 ) -> Message:
     best = comparison.best
     last = len(candidates) - 1 - int(comparison.scores[::-1].argmin())  # the last one if several are equal
     gap = comparison.scores[best] - comparison.scores[last]
     if gap == 0:
         return Message("advise.equal", metric=metric, score=fixed(comparison.scores[best]))
+    is_open = not has_interval(comparison.low[last], comparison.high[last])
     return Message(
-        "advise.undecided",
+        "advise.undecided.open" if is_open else "advise.undecided",
         metric=metric,
         mix=candidates[best].short_name,
         score=fixed(comparison.scores[best]),
         lowest=candidates[last].short_name,
         low=fixed(comparison.scores[last]),
-        gap=with_interval(gap, comparison.low[last], comparison.high[last]),
+        gap=difference_with_interval(gap, comparison.low[last], comparison.high[last]),
+        more=few_groups or Message("advise.undecided.rows"),
     )
 
 

@@ -13,10 +13,12 @@ from layerwise.wording import Message, Value, fixed
 
 def vectors_sentence(best: str, gap: Lead, metric: str) -> Message:
     """Return whether the best candidate beats word vectors; `gap` is its lead over them."""
-    values = {"mix": best, "metric": metric, "score": fixed(gap.baseline), "lead": interval_of(gap)}
+    values = {"mix": best, "metric": metric, "score": fixed(gap.baseline)}
     if gap.low > 0:
-        return Message("advise.vectors.beaten", **values)
-    return Message("advise.vectors.higher" if gap.high < 0 else "advise.vectors.undecided", **values)
+        return Message("advise.vectors.beaten", lead=interval_of(gap), **values)
+    if gap.high < 0:
+        return Message("advise.vectors.higher", behind=interval_of(gap.reversed()), **values)
+    return Message("advise.vectors.undecided", best=fixed(gap.score), lead=interval_of(gap), **values)
 
 
 def mlp_sentence(mlp: MlpResult, metric: str) -> Message:
@@ -28,7 +30,7 @@ def mlp_sentence(mlp: MlpResult, metric: str) -> Message:
         "hidden": mlp.hidden,
         "score": fixed(mlp.score),
         "linear": fixed(mlp.linear.score),
-        "gap": with_interval(gap.score, gap.low, gap.high),
+        "gap": difference_with_interval(gap.score, gap.low, gap.high),
     }
     if is_above(gap):
         return Message("advise.mlp.adds", mixes=mixes, **values)
@@ -43,7 +45,7 @@ def expected_sentence(expected: ExpectedLayer, metric: str) -> Message:
         "metric": metric,
         "first": first,
         "last": last,
-        "gain": with_interval(gain.score, gain.low, gain.high),
+        "gain": difference_with_interval(gain.score, gain.low, gain.high),
     }
     if expected.value is None:
         return Message("advise.expected.none", **values)
@@ -56,15 +58,31 @@ def is_above(estimate: Estimate) -> bool:
     return estimate.low is not None and estimate.low > 0
 
 
-def interval_of(gap: Lead) -> str:
-    """Return a lead with its interval."""
-    return with_interval(gap.difference, gap.low, gap.high)
+def interval_of(gap: Lead) -> Message:
+    """Return a lead with its interval, or why it has none."""
+    return difference_with_interval(gap.difference, gap.low, gap.high)
 
 
-def with_interval(score: float, low: float | None, high: float | None, digits: int | None = None) -> str:
-    """Return a score with its interval, where this has two ends; with the digits of `wording.digits` by default."""
-    if low is None or high is None or not np.isfinite([low, high]).all():
-        return fixed(score, digits)
+def has_interval(low: float | None, high: float | None) -> bool:
+    """Return whether an interval has two ends."""
+    return low is not None and high is not None and bool(np.isfinite([low, high]).all())
+
+
+def with_interval(score: float, low: float | None, high: float | None, digits: int | None = None) -> Message:
+    """Return a score with its interval, or why it has none; with the digits of `wording.digits` by default."""
+    return _with_interval("interval.none", score, low, high, digits)
+
+
+def difference_with_interval(score: float, low: float | None, high: float | None) -> Message:
+    """Return a difference of two scores with its interval, or why it has none."""
+    return _with_interval("interval.none.difference", score, low, high)
+
+
+def _with_interval(
+    without: str, score: float, low: float | None, high: float | None, digits: int | None = None
+) -> Message:
+    if low is None or high is None or not has_interval(low, high):
+        return Message(without, score=fixed(score, digits))
     return Message(
         "interval.of", score=fixed(score, digits), low=fixed(low, digits), high=fixed(high, digits)
     )

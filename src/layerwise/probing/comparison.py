@@ -15,14 +15,21 @@ candidates look alike. There p is Bonferroni's bound, and no less than that of t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from layerwise.array_types import F32, F64
-from layerwise.labels.intervals import wilson
+from layerwise.labels import metrics
+from layerwise.probing.bounded import (
+    SAME,
+    ScoreError,
+    clipped_difference,
+    difference_halves,
+    score_ends,
+)
 from layerwise.probing.influence import Influence
 from layerwise.results import Estimate
 
@@ -34,8 +41,7 @@ _OF_ROWS, _OF_FOLDS = 0.85, 0.35
 _DRAWS = 20_000
 _BLOCK = 1_000  # draws whose differences fit in the cache
 _FEW = 4.0  # degrees of freedom below which p is Bonferroni's bound alone
-_WIDEST = 0.5  # half an interval; a wider one, from a few units that count, says nothing and is left out
-_SAME = 1e-12  # scores are of the order of 1: smaller differences are rounding
+_OF_NUMBERS = ("r2", "pearson", "spearman")  # their rows vary freely, and no row is just right or wrong
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +51,7 @@ class CandidateComparison:
     `scores` (C,); `p` (C,) adjusted p-values of the difference from the best, 1 for the best itself; `error` (C,)
     standard error of the difference; `low` and `high` (C,) ends of the 95% interval of the best score minus the
     candidate's, which hold for all candidates at once, whichever is picked as the best; NaN where they would say nothing.
-    If p is below .05, `low` isn't below 0.
+    `low` isn't below 0 if p is below .05, and isn't above 0 if it isn't.
     """
 
     scores: F64
@@ -89,7 +95,7 @@ def compare(influence: Influence, seed: int = 0, draws: int = _DRAWS) -> Candida
         undefined[best] = 0.0
         return CandidateComparison(scores, np.ones(len(scores)), undefined, undefined, undefined)
     variance = covariance.diagonal() + covariance[best, best] - 2 * covariance[best]
-    error = np.sqrt(np.where(variance > _SAME**2, variance, 0.0))
+    error = np.sqrt(np.where(variance > SAME**2, variance, 0.0))
     gaps = scores[best] - scores
     degrees = influence.degrees(influence.values[best] - influence.values)
     is_few = (degrees < _FEW) | (error == 0)  # all draws of a difference without an error are 0
@@ -100,10 +106,13 @@ def compare(influence: Influence, seed: int = 0, draws: int = _DRAWS) -> Candida
     p = np.ones(len(scores))
     p[order] = step_down(statistics[order], largest, is_few[order])
     critical = _critical(largest[-1], len(scores) * (len(scores) - 1) // 2)[is_few.astype(int)]
-    half = -special.stdtrit(degrees, critical) * error
-    half[(half > _WIDEST) | (critical < least)] = np.nan
-    low = np.where((p < 1 - LEVEL) & (gaps - half < 0), 0.0, gaps - half)
-    return CandidateComparison(scores, p, error, low, gaps + half)
+    half = difference_halves(error, degrees, critical, influence.largest_change())
+    half[critical < least] = np.nan
+    half[best] = 0.0
+    low, high = clipped_difference(gaps - half, gaps + half, influence.metric)
+    is_sure = p < 1 - LEVEL
+    low = np.where((is_sure & (low < 0)) | (~is_sure & (low > 0)), 0.0, low)
+    return CandidateComparison(scores, p, error, low, high)
 
 
 def _critical(largest: F32 | F64, differences: int) -> F64:
@@ -116,7 +125,7 @@ def _critical(largest: F32 | F64, differences: int) -> F64:
 
 def _normal_scores(gaps: F64, error: F64, degrees: F64, least: float) -> F64:
     """Return the normal quantiles (C,) of the same two-sided p as the t statistics `gaps / error`; no tail is below `least`."""
-    t = np.divide(gaps, error, out=np.where(gaps > _SAME, np.inf, 0.0), where=error > 0)
+    t = np.divide(gaps, error, out=np.where(gaps > SAME, np.inf, 0.0), where=error > 0)
     tail = np.maximum(special.stdtr(degrees, -t), least)
     quantiles: F64 = -special.ndtri(tail)
     return quantiles
@@ -139,7 +148,7 @@ def largest_differences(covariance: F64, order: list[int], seed: int, count: int
     draws = (root @ np.random.default_rng(seed).standard_normal((len(order), count))).astype(np.float32)
     square = root @ root.T
     variance = np.add.outer(square.diagonal(), square.diagonal()) - 2 * square
-    differs = variance > np.maximum(_SAME * square.diagonal(), _SAME**2)[:, None]
+    differs = variance > np.maximum(SAME * square.diagonal(), SAME**2)[:, None]
     weights = np.divide(1.0, np.sqrt(np.maximum(variance, 0.0)), out=np.zeros_like(variance), where=differs)
     weights = weights.astype(np.float32)
     largest = np.zeros((len(order), count), np.float32)
@@ -185,6 +194,10 @@ class Lead:
     low: float
     high: float
 
+    def reversed(self) -> Lead:
+        """Return how far the baseline scores above the candidate."""
+        return replace(self, difference=-self.difference, low=-self.high, high=-self.low)
+
 
 def lead(influence: Influence, candidates: Sequence[int], baseline: int, seed: int = 0) -> Lead:
     """Return the lead of the best of some candidates over a baseline, both by their positions in `influence`.
@@ -201,40 +214,55 @@ def lead(influence: Influence, candidates: Sequence[int], baseline: int, seed: i
     contrast = np.eye(len(covariance))[positions] - np.eye(len(covariance))[baseline]
     covariance = contrast @ covariance @ contrast.T
     error = np.sqrt(np.maximum(covariance.diagonal(), 0.0))
-    if error[best] <= _SAME:
-        return Lead(float(scores[best]), floor, gap, gap, gap)
     values, vectors = np.linalg.eigh(covariance)
     draws = np.random.default_rng(seed).standard_normal((len(error), _DRAWS))
     draws = (vectors * np.sqrt(np.maximum(values, 0.0))) @ draws
-    varies = error > _SAME
-    largest = np.abs(draws[varies] / error[varies, None]).max(axis=0)
+    varies = error > SAME
+    largest = np.abs(draws[varies] / error[varies, None]).max(axis=0, initial=0.0)
     degrees = influence.degrees(influence.values[positions[best]] - influence.values[baseline])
-    critical = float(_critical(largest, len(positions))[int(degrees < _FEW)])
-    half = float(-special.stdtrit(degrees, critical) * error[best])
+    is_few = degrees < _FEW or not varies[best]
+    critical = float(_critical(largest, len(positions))[int(is_few)])
+    half = difference_halves(error[best], degrees, critical, influence.largest_change())
     half = np.nan if critical < influence.least_tail() else half
-    return Lead(float(scores[best]), floor, gap, gap - half, gap + half)
+    low, high = clipped_difference(gap - half, gap + half, influence.metric)
+    return Lead(float(scores[best]), floor, gap, float(low), float(high))
 
 
 def estimates(influence: Influence) -> list[Estimate]:
     """Return each candidate's score with its 95% interval.
 
     It is for the mean score of heads that are trained on as many rows as the outer fits, over samples of rows; without
-    retraining (a test set) for the score of this head, over test sets.
+    retraining (a test set) for the score of this head, over test sets. It lies within the range of the metric, see `bounded`.
     """
-    variance = _covariance(influence).diagonal()
-    degrees = influence.degrees(influence.values)
-    half = -special.stdtrit(degrees, (1 - LEVEL) / 2) * np.sqrt(variance)
+    scores, metric = influence.scores.tolist(), influence.metric
+    sampling = np.sqrt(influence.sampling_covariance().diagonal())
+    retraining = retraining_weight(influence.repeats) * influence.retraining_covariance().diagonal()
+    quantiles = _score_quantiles(influence, sampling)
     units = len(np.unique(influence.units))
-    return [
-        _estimate(float(score), float(width), units)
-        for score, width in zip(influence.scores, half, strict=True)
+    most = np.inf if metric in _OF_NUMBERS else len(influence.units)
+    errors = zip(sampling.tolist(), np.sqrt(retraining).tolist(), quantiles.tolist(), strict=True)
+    ends = [
+        score_ends(score, ScoreError(*error, most, units), metric)
+        for score, error in zip(scores, errors, strict=True)
     ]
+    return [Estimate(score, low, high) for score, (low, high) in zip(scores, ends, strict=True)]
 
 
-def _estimate(score: float, half: float, units: int) -> Estimate:
-    if not half <= _WIDEST:
-        return Estimate(score, None, None)
-    if half <= _SAME and min(abs(score), abs(1 - score)) <= _SAME and units > 1:
-        low, high = wilson(round(score), units)
-        return Estimate(score, low, high)
-    return Estimate(score, score - half, score + half)
+def _score_quantiles(influence: Influence, sampling: F64) -> F64:
+    """Return the quantile (C,) of t for the upper ends of the intervals of scores.
+
+    The degrees of freedom are the effective number of units minus 1. Of a metric of right and wrong rows all rows count
+    alike, since Wilson's interval allows for their skew, and there are no more than independent rows. `sampling` (C,) are the
+    standard errors over samples of rows.
+    """
+    if influence.metric in _OF_NUMBERS:
+        degrees = influence.degrees(influence.values)
+    else:
+        low, high = metrics.bounds(influence.metric)
+        share = (influence.scores - low) / (high - low)
+        variance = (sampling / (high - low)) ** 2
+        varies = variance > SAME**2
+        independent = np.divide(share * (1 - share), variance, out=np.full(len(share), np.inf), where=varies)
+        degrees = np.minimum(influence.degrees(influence.values, evenly=True), independent - 1)
+    quantiles: F64 = special.stdtrit(np.maximum(degrees, 1.0), (1 + LEVEL) / 2)
+    return quantiles

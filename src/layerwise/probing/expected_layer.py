@@ -24,6 +24,7 @@ from layerwise.array_types import F64
 from layerwise.errors import RequestError
 from layerwise.layers import depth
 from layerwise.mixes import Mix
+from layerwise.probing.bounded import WIDEST, clipped_difference
 from layerwise.probing.candidates import Candidate, fitter, time_of
 from layerwise.probing.comparison import LEVEL, retraining_weight
 from layerwise.probing.design import Design
@@ -113,6 +114,9 @@ def _result(
     )
     degrees = float(influence.degrees(influence.values[-1] - influence.values[0]))
     value, low, high, gain = fieller(np.array(depths, float), influence.scores, covariance, degrees)
+    if gain.low is not None and gain.high is not None:
+        ends = clipped_difference(gain.low, gain.high, influence.metric)
+        gain = Estimate(gain.score, *map(float, ends))
     gains: list[float | None] = [None, *np.diff(influence.scores).tolist()]
     scores = tuple(
         CumulativeScore(candidate.mix.layers[-1], candidate.name, e.score, e.low, e.high, layer_gain)
@@ -126,7 +130,8 @@ def fieller(
 ) -> tuple[float | None, float | None, float | None, Estimate]:
     """Return the expected layer, the ends of its interval, and what all layers add to the first one.
 
-    The layer and its interval are `None` where the interval of this gain isn't above 0.
+    The layer and its interval are `None` where the interval of this gain isn't above 0, and this interval has no ends where it
+    would say nothing.
 
     Args:
         depths: (C,), ascending, the last layer of each cumulative mix.
@@ -141,6 +146,8 @@ def fieller(
         return None, None, None, Estimate(gain, None, None)
     square = float(special.stdtrit(degrees, (1 - LEVEL) / 2)) ** 2
     half = float(np.sqrt(square * max(total @ covariance @ total, 0.0)))
+    if half > WIDEST:
+        return None, None, None, Estimate(gain, None, None)
     interval = Estimate(gain, gain - half, gain + half)
     if not gain - half > 0:
         return None, None, None, interval

@@ -48,6 +48,7 @@ class Influence:
             that they don't hold out.
         units: (n,), the unit of each row: rows of one unit are never on both sides of a split.
         repeats: of the cross-validation.
+        metric: what the scores are; its range bounds their intervals.
     """
 
     scores: F64
@@ -55,6 +56,7 @@ class Influence:
     retrained: F32
     units: I64
     repeats: int = 1
+    metric: str = "accuracy"
 
     def sampling_covariance(self) -> F64:
         """Return the covariance (C, C) of the scores over samples of units, with the training sets held fixed."""
@@ -82,12 +84,13 @@ class Influence:
         covariance: F64 = by_candidate @ by_candidate.T
         return covariance
 
-    def degrees(self, values: F64) -> F64:
+    def degrees(self, values: F64, *, evenly: bool = False) -> F64:
         """Return degrees of freedom (…) for the variance of sums of influence values (…, n) over units.
 
         The effective number of units, (Σ m)² / Σ m² with m the variance of a unit's sum, minus 1: rows on which two
         candidates agree don't count, and a few large units count as few. m is (1 - r) Σ v² + r (Σ |v|)² over the rows of
-        a unit, with the correlation r of its rows that gives the observed sum of squares of all units. Source: Kish's
+        a unit, with the correlation r of its rows that gives the observed sum of squares of all units. With `evenly` all
+        rows whose value isn't 0 count alike: a few wrong rows among right ones are then as many as all rows. Source: Kish's
         effective sample size; Carter, Schnepel and Steigerwald, "Asymptotic behavior of a t-test robust to cluster
         heterogeneity", 2017.
         """
@@ -100,11 +103,25 @@ class Influence:
             excess, most, out=np.zeros_like(most), where=most > _ROUNDING * alike.sum(axis=1)
         )
         correlation = np.clip(correlation, 0.0, 1.0)[:, None]
+        if evenly:
+            counted = flat != 0
+            counted |= ~counted.any(axis=1, keepdims=True)  # of a score that no row varies all rows count
+            apart = unit_sums(counted.astype(np.float64)[..., None], self.units)[..., 0]
+            alike = apart**2
         sums = (1 - correlation) * apart + correlation * alike
         total, squared = sums.sum(axis=1), (sums**2).sum(axis=1)
         effective = np.divide(total**2, squared, out=np.ones_like(total), where=squared > 0)
         degrees: F64 = np.maximum(effective - 1, 1.0).reshape(values.shape[:-1])
         return degrees
+
+    def largest_change(self) -> float:
+        """Return how much the answers of one unit can change a score: of accuracy the largest share of rows; NaN if unknown.
+
+        What a row adds to another metric depends on the other rows.
+        """
+        if self.metric != "accuracy":
+            return float("nan")
+        return float(np.unique(self.units, return_counts=True)[1].max()) / len(self.units)
 
     def least_tail(self) -> float:
         """Return the least p (one side) that units can give: that of a sign test in which all of them agree.
@@ -148,7 +165,7 @@ def influence(
             for (_, held_out), predicted in zip(outer.inner, candidate.held_out[fold], strict=True):
                 retrained[index, fold, held_out] = repeats * (scorer.counts(predicted, held_out) @ slope)
     repeats = 1 + max(design.outers[len(p.predicted) - 1].repeat for p in predictions)
-    return Influence(folds, values[:, rows], retrained[:, :, rows], groups[rows], repeats)
+    return Influence(folds, values[:, rows], retrained[:, :, rows], groups[rows], repeats, scorer.metric)
 
 
 def gradient(metric: Callable[[F64], F64], sums: F64, magnitudes: F64) -> F64:

@@ -13,8 +13,9 @@ from scipy import special, stats
 from layerwise.arguments import argument
 from layerwise.array_types import I64
 from layerwise.labels.scorers import SpanScorer
+from layerwise.probing.bounded import WIDEST
 from layerwise.probing.run import ProbeRun
-from layerwise.wording import Message, fixed, percent
+from layerwise.wording import Message, Value, fixed, percent
 
 DIFFERING = 0.12  # share of rows on which two candidates usually answer differently
 TARGET = 0.03  # the difference in score that layers of a model often have
@@ -74,12 +75,10 @@ def power_note(run: ProbeRun, candidates: int, repeats: int) -> Message | None:
 
     `None` if it finds 3 points, or for metrics not in `_COUNTED` unless rows are in a few groups.
     """
-    if candidates < 2:
-        return None
-    groups = _effective_groups(run)
-    if least_p(groups, candidates) >= 0.05:
-        return Message("note.power.groups", groups=fixed(groups, 1), least=groups_needed(candidates))
-    if run.scorer.metric not in _COUNTED:
+    few = few_groups(run, candidates)
+    if few is not None:
+        return Message("note.power.groups", **few)
+    if candidates < 2 or run.scorer.metric not in _COUNTED:
         return None
     units = _units(run)
     fixed_test = run.design.fixed
@@ -92,6 +91,8 @@ def power_note(run: ProbeRun, candidates: int, repeats: int) -> Message | None:
     else:
         times = rows_needed(units, candidates, repeats, fixed_test=fixed_test)
         more = Message("note.power.rows", times=fixed(times, 1 if times < 10 else 0))
+    if difference > WIDEST:
+        return Message("note.power.none", wanted=fixed(TARGET, 2), more=more)
     return Message(
         "note.power",
         difference=fixed(difference),
@@ -99,6 +100,17 @@ def power_note(run: ProbeRun, candidates: int, repeats: int) -> Message | None:
         wanted=fixed(TARGET, 2),
         more=more,
     )
+
+
+def few_groups(run: ProbeRun, candidates: int) -> dict[str, Value] | None:
+    """Return how many `groups` of equal size rows are in, and how many are the `least` that can show a difference.
+
+    `None` if there are enough of them. A single candidate is compared with the baselines.
+    """
+    groups, compared = _effective_groups(run), max(2, candidates)
+    if least_p(groups, compared) < 0.05:
+        return None
+    return {"groups": fixed(groups, 1), "least": groups_needed(compared)}
 
 
 def _scored_rows(run: ProbeRun) -> I64:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from layerwise._util.display import score_digits
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.arguments import argument
 from layerwise.choices import CLASS_WEIGHTS, one_of, whole_number
@@ -22,7 +23,7 @@ from layerwise.probing.run import CODES, FOLDS, ProbeRun, RandomModel
 from layerwise.probing.summary import ResultBuilder, time_after, with_dropped
 from layerwise.states import Layered
 from layerwise.word_vectors import VectorReader
-from layerwise.wording import Message
+from layerwise.wording import Message, digits
 
 _REPEATS = 5
 
@@ -109,7 +110,9 @@ def probe(
         if dataset.alone:
             run.notes.append(Message("note.centred.alone", column=repr(options.centre), n=dataset.alone))
     result = builder.make(random_models, scored_extras, comparing)
-    result = replace(result, transfer=transfer(run, kept, evaluations), centre=options.centre)
+    with digits(score_digits(((c.low, c.high) for c in result.candidates), result.rows)):
+        moved = transfer(run, kept, evaluations)
+    result = replace(result, transfer=moved, centre=options.centre)
     return with_dropped(result, all_candidates, dropped, run) if dropped else result
 
 

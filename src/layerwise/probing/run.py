@@ -12,6 +12,7 @@ from layerwise._util.progress import SILENT, Tracker
 from layerwise.array_types import F64, I64
 from layerwise.labels.scorers import ClassScorer, LabelsScorer, Predicted, Scorer
 from layerwise.probing import stats
+from layerwise.probing.bounded import SAME, certain_ends
 from layerwise.probing.candidates import Candidate, Fitter, fitter, time_of
 from layerwise.probing.comparison import estimates
 from layerwise.probing.design import Design, DesignBuilder, crossed, split
@@ -109,12 +110,21 @@ class ProbeRun:
         return influence(self.scorer, self.design, self.problem.groups, predictions, scores)
 
     def estimates(self, predictions: Sequence[CandidatePredictions]) -> list[Estimate]:
-        """Return scores with their intervals: of influence values over folds, of a bootstrap on a test set."""
+        """Return scores with their intervals: of influence values over folds, of a bootstrap on a test set.
+
+        A score that all draws of the bootstrap give has the interval of `bounded.certain_ends`.
+        """
         if not self.design.fixed:
             return estimates(self.influence(predictions))
         bootstrap = self.bootstrap([candidate.predicted for candidate in predictions])
-        ends = zip(bootstrap.scores, bootstrap.low, bootstrap.high, strict=True)
-        return [Estimate(*map(float, values)) for values in ends]
+        units = len(np.unique(self.problem.groups[self.design.outers[0].test]))
+        out = []
+        for score, low, high in zip(*(bootstrap.scores, bootstrap.low, bootstrap.high), strict=True):
+            ends = (float(low), float(high)) if high - low > SAME else None
+            out.append(
+                Estimate(float(score), *(ends or certain_ends(float(score), self.scorer.metric, units)))
+            )
+        return out
 
     def bootstrap(self, predictions: Sequence[Sequence[Predicted]]) -> stats.Bootstrap:
         """Resample the groups of the test set, with the same draws for all candidates."""

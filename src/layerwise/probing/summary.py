@@ -25,6 +25,7 @@ from layerwise.probing.evaluate import CandidateScores
 from layerwise.probing.extras import ScoredExtras, chosen_predictions, inner_choices
 from layerwise.probing.influence import CandidatePredictions
 from layerwise.probing.mix_importance import mix_importance
+from layerwise.probing.power import few_groups
 from layerwise.probing.results import CandidateResult, ProbeResult
 from layerwise.probing.run import ENCODING, RANDOM_FITS, ProbeRun, RandomModel
 from layerwise.results import Estimate
@@ -86,10 +87,18 @@ class ResultBuilder:
         baseline_estimates = self._baselines(estimates, baseline_predictions)
         leads = self._leads(predictions, baseline_predictions, extras)
         sizes = [result.bytes_per_row for result in results]
-        imbalance = self._imbalance()
+        few = few_groups(run, len(self.candidates))
         with digits(score_digits(((e.low, e.high) for e in estimates), len(run.problem.labelled))):
             advice = advise(
-                comparison, self.candidates, sizes, chosen, leads, run.scorer.metric, imbalance, extras
+                comparison,
+                self.candidates,
+                sizes,
+                chosen,
+                leads,
+                run.scorer.metric,
+                self._imbalance(),
+                extras,
+                None if few is None else Message("advise.groups.few", **few),
             )
         importance = self._importance(estimates, parts[1])
         if random_models:
