@@ -161,7 +161,11 @@ def main() -> None:
         seconds = rounds_of(ways, arguments.rounds)
     times = [(name, f"{statistics.median(taken):.2f}") for name, taken in seconds.items()]
     show([("way", "processor seconds"), *times])
-    goals.append(Goal("times as fast as simalign", ratio(seconds["simalign, one layer"], seconds["one layer"]), 5, " x"))
+    goals.append(
+        Goal(
+            "times as fast as simalign", ratio(seconds["simalign, one layer"], seconds["one layer"]), 5, " x"
+        )
+    )
     goals.append(
         Goal(
             "all layers by the deepest one",

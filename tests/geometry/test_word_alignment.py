@@ -179,6 +179,11 @@ def test_words_are_linked_when_any_of_their_tokens_are() -> None:
     for of_tokens, of_words in zip(tokens, word_links(tokens, a, b), strict=True):
         expected = {(int(words_a[i]), int(words_b[j])) for i, j in np.argwhere(of_tokens)}
         assert links_of(of_words) == expected
+    a, b = (
+        (rng.random(shape) < 0.3).astype(np.float32) for shape in ((4, 9), (3, 7))
+    )  # any words of a token
+    for of_tokens, of_words in zip(tokens, word_links(tokens, a, b), strict=True):
+        np.testing.assert_array_equal(of_words, a @ of_tokens @ b.T > 0)
 
 
 # Whole alignments of vectors that the test planted

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,4 +134,20 @@ def word_links(links: NDArray[np.bool_], a: Incidence, b: Incidence) -> NDArray[
 
     `links` is bool (layers, tokens of a, tokens of b).
     """
-    return a @ links.astype(np.float32) @ b.T > 0.5
+    of_words = np.zeros((len(links), len(a), len(b)), bool)
+    layers, tokens_a, tokens_b = np.nonzero(links)
+    for words_a, words_b in product(_words_of(a), _words_of(b)):
+        first, second = words_a[tokens_a], words_b[tokens_b]
+        exist = (first >= 0) & (second >= 0)
+        of_words[layers[exist], first[exist], second[exist]] = True
+    return of_words
+
+
+def _words_of(incidence: Incidence) -> Iterator[I64]:
+    """Yield the first word of each token, then the second of tokens with more, and so on: int64 (tokens,), -1 for none."""
+    left = incidence > 0
+    while left.any():
+        words = np.where(left.any(axis=0), left.argmax(axis=0), -1)
+        yield words
+        (tokens,) = np.nonzero(words >= 0)
+        left[words[tokens], tokens] = False
