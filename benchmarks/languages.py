@@ -1,9 +1,9 @@
 """`make results`: one multilingual model across languages: retrieval, word alignment, transfer, names and reviews.
 
 Rewrites its parts of docs/results.md, after every model run with what is measured so far. With names of parts as arguments
-(retrieval, alignment, transfer, names, reviews), only those. The model is multilingual-e5-small, made from a 4-bit copy by
-../shared/tools/e5_small.py, unless --model names a folder; the texts are those of ../shared/data. Without ../shared nothing
-is done.
+(retrieval, alignment, transfer, names, reviews), only those; --rows N takes fewer rows for transfer. The model is
+multilingual-e5-small, made from a 4-bit copy by ../shared/tools/e5_small.py, unless --model names a folder; the texts are
+those of ../shared/data. Without ../shared nothing is done.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,13 @@ PROMPT = "query: "
 TITLES = {
     "retrieval": "Retrieval of translations, foreign to English: Tatoeba, 1,000 pairs for each language",
     "alignment": "Word alignment ([sentences and methods](reference/alignment.md))",
-    "transfer": "Transfer between SST-2 (en) and Chinese hotel reviews (zh), 2,000 rows to train on, 1,821 (en) and 2,000 (zh) "
-    "to test",
+    "transfer": "Transfer between SST-2 (en) and Chinese hotel reviews (zh), {rows:,} rows to train on, and as many to test "
+    "where there are (1,821 of SST-2)",
     "names": "Chinese names (UNER, 800 sentences to train on), beside minilm, which reads most Chinese as unknown tokens",
     "reviews": "2,000 Chinese hotel reviews, beside minilm, which reads most Chinese as unknown tokens",
 }
 PARTS = tuple(TITLES)
-TRANSFER_ROWS = 2000  # of each part of each language
+ROWS = 2000  # of each part of each language, for transfer
 NAMES, REVIEWS = "uner_chinese", "hotel"
 TASK_TEXTS = {NAMES: 800, REVIEWS: 2000}  # to train on
 
@@ -106,24 +107,23 @@ def alignment(encoder: Encoder, folder: Path) -> Iterator[str]:
             yield "\n\n".join([markdown(("AER, percent", *result.layers), rows), *advice])
 
 
-def reviews() -> Iterator[dict[str, Any]]:
-    """Yield English film reviews and Chinese hotel reviews, with labels of the same names, in parts."""
+def reviews(count: int) -> Iterator[dict[str, Any]]:
+    """Yield English film reviews and Chinese hotel reviews, `count` of each part, with labels of the same names."""
     for part, file in (("train", "train"), ("test", "test")):
         with (SHARED / "sst2" / f"{file}.csv").open(encoding="utf-8", newline="") as source:
-            for number, row in enumerate(csv.DictReader(source)):
-                if number < TRANSFER_ROWS:
-                    yield {"text": row["text"], "label": row["label"], "language": "en", "part": part}
+            for row in islice(csv.DictReader(source), count):
+                yield {"text": row["text"], "label": row["label"], "language": "en", "part": part}
     with (SHARED / "chnsenticorp_hotel/ChnSentiCorp_htl_all.csv").open(
         encoding="utf-8", newline=""
     ) as source:
         rows = list(csv.DictReader(source))
-    for number, row in enumerate(spread(rows, 2 * TRANSFER_ROWS)):  # in turn for training and testing
+    for number, row in enumerate(spread(rows, 2 * count)):  # in turn for training and testing
         label = {"1": "positive", "0": "negative"}[row["label"]]
         part = "test" if number % 2 else "train"
         yield {"text": row["review"], "label": label, "language": "zh", "part": part}
 
 
-def transfer(encoder: Encoder, folder: Path) -> Iterator[str]:
+def transfer(encoder: Encoder, folder: Path, *, count: int = ROWS) -> Iterator[str]:
     """Yield a table of accuracy by layer and mix: trained on one language, tested on both, raw and centred."""
     ways = [("en", "zh"), ("zh", "zh"), ("zh", "en"), ("en", "en")]
     rows = [
@@ -134,7 +134,7 @@ def transfer(encoder: Encoder, folder: Path) -> Iterator[str]:
             else ""
             for source, target in ways
         }
-        for row in reviews()
+        for row in reviews(count)
     ]
     dataset = lw.extract(rows, folder / "reviews", model=encoder, pool="mean", prompt="")
     table, sentences = {}, []
@@ -195,8 +195,8 @@ def single_layers(task: Task, source: Path, model: Encoder, folder: Path) -> Pro
     )  # fmt: skip
 
 
-def main(names: list[str], model: str | None) -> int:
-    """Write the tables of some parts, or of all."""
+def main(names: list[str], model: str | None, count: int) -> int:
+    """Write the tables of some parts, or of all; `count` is the number of rows of transfer."""
     unknown = set(names) - set(PARTS)
     if unknown:
         print(f"no part {sorted(unknown)}; there are {list(PARTS)}", file=sys.stderr)
@@ -207,7 +207,7 @@ def main(names: list[str], model: str | None) -> int:
     makers: dict[str, Callable[[Encoder, Path], Iterator[str]]] = {
         "retrieval": retrieval,
         "alignment": alignment,
-        "transfer": transfer,
+        "transfer": partial(transfer, count=count),
         "names": partial(single_task, NAMES),
         "reviews": partial(single_task, REVIEWS),
     }
@@ -222,8 +222,9 @@ def main(names: list[str], model: str | None) -> int:
         for name in names or PARTS:
             start = time.perf_counter()
             for text in makers[name](encoder, folder):
-                whole = f"**{TITLES[name]}**\n\n{text}"
-                put(f"languages-{name}", whole, shown, 0, f"python benchmarks/languages.py {name}")
+                whole = f"**{TITLES[name].format(rows=count)}**\n\n{text}"
+                fewer = f" --rows {count}" if name == "transfer" and count != ROWS else ""
+                put(f"languages-{name}", whole, shown, 0, f"python benchmarks/languages.py {name}{fewer}")
                 print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
     return 0
 
@@ -234,5 +235,8 @@ if __name__ == "__main__":
     )
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--model", help="folder of the model")
+    parser.add_argument(
+        "--rows", type=int, default=ROWS, help="rows of each part of each language in transfer"
+    )
     arguments = parser.parse_args()
-    sys.exit(main(arguments.parts, arguments.model))
+    sys.exit(main(arguments.parts, arguments.model, arguments.rows))

@@ -116,6 +116,20 @@ def test_a_command_writes_links_and_prints_scores(
     assert "on 2 sentence pairs; method and layer were chosen on the other 2" in shown
 
 
+@pytest.mark.parametrize(
+    ("gold", "told"), [(["1-1", "2p1", "", "1-1"], True), (["1-1", "0p1", "", ""], False)]
+)
+def test_gold_links_that_may_be_counted_from_one_are_told(
+    encoder_of: Callable[[str], Any], gold: list[str], told: bool
+) -> None:
+    """All words exist in either base, so that nothing else shows that the links are those of the words before."""
+    notes = lw.align(GERMAN, ENGLISH, model=encoder_of("bert"), layers=1, gold=gold).notes
+    assert told == any("No gold link names a word 0" in note and "give gold_base=1" in note for note in notes)
+    assert not lw.align(
+        GERMAN, ENGLISH, model=encoder_of("bert"), layers=1, gold=gold[:1] + gold[2:3] * 3, gold_base=1
+    ).notes
+
+
 def test_pharaoh_is_a_line_per_pair(tmp_path: Path, model: str) -> None:
     a, b, out = tmp_path / "a.txt", tmp_path / "b.txt", tmp_path / "links.txt"
     a.write_text("\n".join(GERMAN))

@@ -179,6 +179,11 @@ def test_words_are_linked_when_any_of_their_tokens_are() -> None:
     for of_tokens, of_words in zip(tokens, word_links(tokens, a, b), strict=True):
         expected = {(int(words_a[i]), int(words_b[j])) for i, j in np.argwhere(of_tokens)}
         assert links_of(of_words) == expected
+    a, b = (
+        (rng.random(shape) < 0.3).astype(np.float32) for shape in ((4, 9), (3, 7))
+    )  # any words of a token
+    for of_tokens, of_words in zip(tokens, word_links(tokens, a, b), strict=True):
+        np.testing.assert_array_equal(of_words, a @ of_tokens @ b.T > 0)
 
 
 # Whole alignments of vectors that the test planted
@@ -305,6 +310,19 @@ def test_chunks_change_nothing() -> None:
         assert sum(calls) == 2 * len(pairs) * (1 + centre)
 
 
+def test_layers_in_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cosines of a long sentence pair at all layers don't fit into memory; here each layer is a block."""
+    pairs, gold = planted(6)
+    layers = [lexicon(1, 1), lexicon(0.3, 0), lexicon(2, 0)]
+    for known in (gold, None):
+        whole = aligned(layers, pairs, known, methods=list(METHODS))
+        with monkeypatch.context() as patch:
+            patch.setattr("layerwise.geometry.word_alignment.sides._CELLS", 1)
+            blocks = aligned(layers, pairs, known, methods=list(METHODS))
+        assert blocks.to_json() == whole.to_json()
+        assert blocks.pairs == whole.pairs
+
+
 def test_one_forward_where_everything_fits_into_memory() -> None:
     pairs, _ = planted()
     for centre in (False, True):
@@ -337,6 +355,16 @@ def test_agreement_is_that_of_both_directions() -> None:
     assert result.advice is None
     assert any("a rough guide" in note for note in result.notes)
     assert list(result.to_json()["methods"]["match"]) == ["emb", "1"]
+
+
+def test_sentences_after_a_side_without_words_keep_their_tokens() -> None:
+    """A first sentence without a token once gave its place to the second, whose links were then those of the third."""
+    full = [SentencePair((f"A{n}", "A0"), (f"B{n}", "B0"), "") for n in (1, 2, 3)]
+    links = [pair.links for pair in aligned([lexicon(0, 0)], full, None).pairs]
+    for empty in (SentencePair((), ("B1",), ""), SentencePair(("A1",), (), ""), SentencePair((), (), "")):
+        result = aligned([lexicon(0, 0)], [empty, empty, *full, empty], None)
+        nothing = {"argmax": {"emb": []}}
+        assert [pair.links for pair in result.pairs] == [nothing, nothing, *links, nothing]
 
 
 def test_sides_without_words_and_unknown_tokens_are_told() -> None:

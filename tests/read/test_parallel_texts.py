@@ -124,6 +124,11 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     a.write_bytes(b"fine\n\xff\n")
     with pytest.raises(SourceError, match=r"x.en, line 2: byte 1 of the line \(0xff\) isn't utf-8"):
         counted(open_parallel(a, b))
+    a.write_bytes(b"one\rtwo\rthree\r")
+    with pytest.raises(
+        SourceError, match="x.en ends its lines with a carriage return alone, and a newline is"
+    ):
+        counted(open_parallel(a, b))
     a.write_bytes(b"")
     with pytest.raises(SourceError, match="there is no sentence pair"):
         counted(open_parallel(a))

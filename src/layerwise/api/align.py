@@ -21,10 +21,11 @@ from layerwise.geometry.word_alignment.methods import chosen_methods
 from layerwise.geometry.word_alignment.run import Aligner, AlignPlan
 from layerwise.layers import LayerSpec, resolve_layers
 from layerwise.options import AlignOptions, LoadOptions, check_types, part
-from layerwise.read.gold_links import check_gold, read_gold
+from layerwise.read.gold_links import check_gold, may_count_from_one, read_gold
 from layerwise.read.parallel_texts import counted, open_parallel
 from layerwise.store import disk
 from layerwise.store.line_file import line_file
+from layerwise.wording import Message
 
 if TYPE_CHECKING:
     from layerwise.encode.encoder import Encoder
@@ -134,7 +135,10 @@ def align(
                 for pair in pairs:
                     write(to_line(pair))
                 result = aligner.result()
-    return replace(result, provenance={"model": encoder.description})
+    notes = result.notes
+    if links is not None and gold_base == 0 and may_count_from_one(links):
+        notes += (Message("align.note.base", option=argument("gold_base", 1)),)
+    return replace(result, notes=notes, provenance={"model": encoder.description})
 
 
 def _check_sources(a: Any, b: Any, gold: Any, gold_base: int) -> None:

@@ -62,7 +62,7 @@ def _lines(source: Any, encoding: str) -> Iterable[tuple[str, str]]:
         return
     _, files = find_files(source, "txt")
     for file in files:
-        for line in read_lines(file, encoding, lone_returns=True):
+        for line in read_lines(file, encoding):
             place = f"{file.label}, line {line.number}"
             if line.wrong is not None:
                 raise SourceError(f"{place}: {line.wrong}")
@@ -87,6 +87,11 @@ def _links(place: str, text: str, base: int) -> GoldLinks:
         if match[2] == "-":
             sure.add(link)
     return GoldLinks(frozenset(sure), frozenset(possible), place)
+
+
+def may_count_from_one(gold: Iterable[GoldLinks]) -> bool:
+    """Return whether no link, counted from 0, names the first word of either side."""
+    return all(min(link) > 0 for links in gold for link in links.possible)
 
 
 def check_gold(gold: Sequence[GoldLinks], pairs: Iterable[SentencePair], base: int) -> None:

@@ -122,7 +122,7 @@ def _line_reader(source: Any, encoding: str) -> Callable[[], Iterable[_Placed]]:
     def lines() -> Iterator[_Placed]:
         for file in files:
             file.done = 0
-            for line in read_lines(file, encoding, lone_returns=True):
+            for line in read_lines(file, encoding):
                 place = f"{file.label}, line {line.number}"
                 if line.wrong is not None:
                     raise SourceError(f"{place}: {line.wrong}")

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from layerwise._util.progress import SILENT, Tracker
-from layerwise.array_types import F64, I64
+from layerwise.array_types import F32, F64, I64
 from layerwise.geometry.word_alignment import gold_score
 from layerwise.geometry.word_alignment.advice import advise
 from layerwise.geometry.word_alignment.argmax import directions
@@ -77,12 +78,13 @@ class AlignPlan:
 
 @dataclass(slots=True)
 class _Tallies:
-    """What is counted while sentence pairs are aligned: of each sentence, and of each side."""
+    """What is counted while sentence pairs are aligned: of each sentence (with gold, or agreement without), and of each side."""
 
     gold: list[I64] = field(default_factory=list)
     agreement: list[I64] = field(default_factory=list)
     unknown: list[int] = field(default_factory=lambda: [0, 0])
     tokens: list[int] = field(default_factory=lambda: [0, 0])
+    sentences: int = 0
     empty: int = 0
 
 
@@ -114,13 +116,12 @@ class Aligner:
     def result(self, pairs: Sequence[AlignedPair] = ()) -> Alignment:
         """Return the result, after all pairs were aligned; `pairs` are those to keep in it."""
         plan, counts = self._plan, self._counts
-        sentences = len(counts.agreement)
         methods = self._agreeing() if plan.gold is None else self._scored()
         of_gold = np.array(counts.gold, np.int64)
         advice = None if plan.gold is None else advise(of_gold, list(plan.methods), plan.layers, plan.seed)
         return Alignment(
             layers=plan.layers,
-            sentences=sentences,
+            sentences=counts.sentences,
             centred=plan.centre,
             methods=methods,
             advice=advice,
@@ -149,26 +150,29 @@ class Aligner:
     def _aligned(
         self, doc: int, pair: Pair, sides: tuple[AlignedSide, AlignedSide], place: int
     ) -> AlignedPair:
-        a, b = sides
-        cosines = similarities(a, b, place)
-        self._count_agreement(cosines)
-        links, counts = {}, []
-        for name, method in self._plan.methods.items():
-            of_words = word_links(method(cosines), a.incidences[place], b.incidences[place])
-            links[name] = listed_links(of_words, self._plan.layers)
-            if self._plan.gold is not None:
-                gold = self._plan.gold[doc]
-                counts.append(gold_score.counts(of_words, gold.sure, gold.possible))
-        if counts:
+        of_words = self._word_links(sides, place)
+        if self._plan.gold is not None:
+            gold = self._plan.gold[doc]
+            counts = [gold_score.counts(links, gold.sure, gold.possible) for links in of_words.values()]
             self._counts.gold.append(np.stack(counts))
-        self._counts.empty += not cosines.size
+        self._counts.sentences += 1
+        self._counts.empty += not all(side.token_count(place) for side in sides)
+        links = {name: listed_links(of_method, self._plan.layers) for name, of_method in of_words.items()}
         return AlignedPair(doc, _words(pair.a), _words(pair.b), links)
 
-    def _count_agreement(self, cosines: np.ndarray) -> None:
-        forward, backward = directions(cosines)
-        both = 2 * (forward & backward).sum(axis=(1, 2))
-        all_links = np.full(len(cosines), sum(cosines.shape[1:]) if cosines.size else 0)
-        self._counts.agreement.append(np.stack([all_links, both], axis=1).astype(np.int64))
+    def _word_links(self, sides: tuple[AlignedSide, AlignedSide], place: int) -> dict[str, NDArray[np.bool_]]:
+        """Return the links of a sentence pair by method, bool (layers, words of a, words of b); count its agreement."""
+        a, b = (side.incidences[place] for side in sides)
+        links: dict[str, list[NDArray[np.bool_]]] = {name: [] for name in self._plan.methods}
+        agreement = []
+        for cosines in similarities(*sides, place):
+            if self._plan.gold is None:
+                agreement.append(agreement_counts(cosines))
+            for name, method in self._plan.methods.items():
+                links[name].append(word_links(method(cosines), a, b))
+        if agreement:
+            self._counts.agreement.append(np.concatenate(agreement))
+        return {name: np.concatenate(of_blocks) for name, of_blocks in links.items()}
 
     def _scored(self) -> dict[str, dict[str, LayerLinks]]:
         plan, of_sentences = self._plan, np.array(self._counts.gold, np.int64)
@@ -224,6 +228,14 @@ def chunks(texts: Iterable[Pair], characters: int) -> Iterator[list[Pair]]:
         sizes = [size + added for size, added in zip(sizes, more, strict=True)]
     if chunk:
         yield chunk
+
+
+def agreement_counts(cosines: F32) -> I64:
+    """Return the links of both directions of argmax, and twice those that both have: int64 (layers, 2)."""
+    forward, backward = directions(cosines)
+    both = 2 * (forward & backward).sum(axis=(1, 2))
+    all_links = np.full(len(cosines), sum(cosines.shape[1:]) if cosines.size else 0)
+    return np.stack([all_links, both], axis=1).astype(np.int64)
 
 
 def listed_links(links: np.ndarray, layers: Sequence[str]) -> dict[str, list[tuple[int, int]]]:

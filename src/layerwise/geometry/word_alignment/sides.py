@@ -1,8 +1,8 @@
 """One side of a few sentence pairs: the unit vectors of its tokens at every layer, and the words that they belong to."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from layerwise.errors import ModelError
 from layerwise.states import Layered
 from layerwise.word_split import split_words
 
+_CELLS = 1 << 22  # cosines in memory at once
 Incidence = F32
 """1 where a token belongs to a word: float32 (words, tokens) of one sentence."""
 
@@ -38,6 +39,10 @@ class AlignedSide:
         """Return the vectors of a sentence: (layers, tokens, width)."""
         return self.vectors[:, self.bounds[number] : self.bounds[number + 1]]
 
+    def token_count(self, number: int) -> int:
+        """Return the number of tokens of a sentence."""
+        return int(self.bounds[number + 1] - self.bounds[number])
+
     def sums(self) -> F64:
         """Return the sum of the vectors of each layer: (layers, width)."""
         sums: F64 = self.vectors.sum(axis=1, dtype=np.float64)
@@ -60,7 +65,7 @@ def side_of(states: Layered, sentences: Sequence[str | Sequence[str]]) -> Aligne
     """Return the side of encoded sentences.
 
     Args:
-        states: rows of level `token`, in the order of the sentences.
+        states: rows of level `token`, whose `doc` is the number of the sentence, from 0.
         sentences: a list of words each, or a string, whose words are those of `split_words`.
 
     Raises:
@@ -69,7 +74,7 @@ def side_of(states: Layered, sentences: Sequence[str | Sequence[str]]) -> Aligne
     index = states.index
     kept = np.flatnonzero(~index["special"].to_numpy())
     docs = index["doc"].to_numpy()[kept]
-    bounds = np.searchsorted(docs - docs[0] if len(docs) else docs, np.arange(len(sentences) + 1))
+    bounds = np.searchsorted(docs, np.arange(len(sentences) + 1))
     vectors = states.stack(states.layers)[:, kept]
     for name, layer in zip(states.layers, vectors, strict=True):
         if not np.isfinite(layer).all():
@@ -113,10 +118,15 @@ def _first(words: NDArray[np.float32]) -> NDArray[np.float32]:
     return first
 
 
-def similarities(a: AlignedSide, b: AlignedSide, sentence: int) -> F32:
-    """Return the cosines of the tokens of a sentence pair: float32 (layers, tokens of a, tokens of b)."""
-    cosines: F32 = np.matmul(a.sentence(sentence), b.sentence(sentence).transpose(0, 2, 1))
-    return cosines
+def similarities(a: AlignedSide, b: AlignedSide, sentence: int) -> Iterator[F32]:
+    """Yield the cosines of the tokens of a sentence pair, some layers at a time: float32 (layers, tokens of a, tokens of b).
+
+    A pair of long sentences has so many cosines that those of all layers don't fit into memory.
+    """
+    first, second = a.sentence(sentence), b.sentence(sentence).transpose(0, 2, 1)
+    step = max(1, _CELLS // max(1, first.shape[1] * second.shape[2]))
+    for begin in range(0, len(first), step):
+        yield np.matmul(first[begin : begin + step], second[begin : begin + step])
 
 
 def word_links(links: NDArray[np.bool_], a: Incidence, b: Incidence) -> NDArray[np.bool_]:
@@ -124,4 +134,20 @@ def word_links(links: NDArray[np.bool_], a: Incidence, b: Incidence) -> NDArray[
 
     `links` is bool (layers, tokens of a, tokens of b).
     """
-    return a @ links.astype(np.float32) @ b.T > 0.5
+    of_words = np.zeros((len(links), len(a), len(b)), bool)
+    layers, tokens_a, tokens_b = np.nonzero(links)
+    for words_a, words_b in product(_words_of(a), _words_of(b)):
+        first, second = words_a[tokens_a], words_b[tokens_b]
+        exist = (first >= 0) & (second >= 0)
+        of_words[layers[exist], first[exist], second[exist]] = True
+    return of_words
+
+
+def _words_of(incidence: Incidence) -> Iterator[I64]:
+    """Yield the first word of each token, then the second of tokens with more, and so on: int64 (tokens,), -1 for none."""
+    left = incidence > 0
+    while left.any():
+        words = np.where(left.any(axis=0), left.argmax(axis=0), -1)
+        yield words
+        (tokens,) = np.nonzero(words >= 0)
+        left[words[tokens], tokens] = False
