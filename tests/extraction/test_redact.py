@@ -122,6 +122,7 @@ def test_the_dataset_holds_only_redacted_texts(
         assert EXPECTED[row["doc"]][row["start"] : row["end"]] == row["text"]
     assert dataset.manifest.redacted == {"PERSON": 3}
     assert dataset.manifest.settings.redact.kind == "file"
+    assert any("redacted by a file of spans before" in notice for notice in dataset.manifest.notices)
     assert not holds(tmp_path / "d.lw", SECRET)
     plain = extracted(
         [{"text": text} for text in EXPECTED], tmp_path / "p.lw", encoder_of, id=None, level="word"

@@ -133,7 +133,7 @@ def redact_records(
     corpus: Corpus, records: Iterator[tuple[Example, ...]], redactor: Redactor
 ) -> Iterator[tuple[Example, ...]]:
     """Yield the records of a corpus, redacted; notices go to the corpus after the last one."""
-    how = redactor.facts.how or redactor.facts.kind
+    how = redactor.facts.how or Message("note.redact.file")
     corpus.notices.append(Message("note.redacted", how=how))
     first = replaced = 0
     while batch := list(islice(records, _BATCH)):
@@ -171,7 +171,7 @@ class SpanFile:
         self._text_of: dict[tuple[str, str], int] = {}
         for line in self._lines():
             if line.wrong is not None:
-                raise self._wrong(line.number, f"isn't UTF-8: {line.wrong}")
+                raise self._wrong(line.number, f"can't be read: {line.wrong.partition(';')[0]}; write it in UTF-8")
             if line.text.strip():
                 self._add(line.number, line.text)
 
