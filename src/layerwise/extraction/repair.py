@@ -174,6 +174,11 @@ def _of_entry(
         numbers: the damaged shards.
     """
     manifest, settings = dataset.manifest, dataset.manifest.settings
+    if settings.redact is not None:
+        raise DatasetError(
+            f"shards of {dataset.path} are damaged, and can't be made again: its texts were redacted as they were read, and "
+            "the source isn't read without that; restore the shards from a copy, or extract the source anew"
+        )
     if STDIN in files:
         raise DatasetError(
             f"the texts of {dataset.path} came through standard input or from memory; use "

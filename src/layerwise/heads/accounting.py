@@ -26,6 +26,8 @@ def gaussian_delta(mu: float, epsilon: float) -> float:
         epsilon: ε, at least 0.
     """
     first, second = log_ndtr(mu / 2 - epsilon / mu), epsilon + log_ndtr(-mu / 2 - epsilon / mu)
+    if first == -math.inf:  # so large an ε that δ is 0 in float64
+        return 0.0
     return float(-math.exp(first) * math.expm1(min(0.0, second - first)))
 
 

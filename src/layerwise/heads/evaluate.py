@@ -20,8 +20,16 @@ from layerwise.errors import RequestError
 from layerwise.heads.evaluate_task import ScoredRows, evaluate_task
 from layerwise.heads.evaluation import Evaluation, TaskEvaluation
 from layerwise.heads.head import HeadData, TaskHead
-from layerwise.heads.inputs import UnknownTally, check_dataset, chunks, encode_rows, open_source, tracked
-from layerwise.heads.redactors import redact_as_trained, redaction_notes
+from layerwise.heads.inputs import (
+    UnknownTally,
+    check_dataset,
+    chunks,
+    describe_rows,
+    encode_rows,
+    open_source,
+    tracked,
+)
+from layerwise.heads.redactors import other_redaction_notes, redact_as_trained, redaction_notes
 from layerwise.heads.text_kind import TextKind, kind_of, with_context
 from layerwise.labels.conflicts import text_hashes
 from layerwise.labels.groups import DOCUMENT_COLUMNS, document_values
@@ -159,6 +167,7 @@ class _LabelledScores:
         """Add the labelled rows of a dataset or of a chunk of texts, whose first text has the number `first_doc`."""
         if isinstance(rows, LayerDataset):
             check_dataset(self.head, rows)
+            self.notes += other_redaction_notes(self.head, describe_rows(rows), str(rows.path))
         names = (f"task {task.name}" for task, _ in self.scores_of_tasks)
         for (task, task_scores), part in track.each(self.scores_of_tasks, names):
             labels = read_labels(rows, task.task, task.label, task.label_separator, scoring=True)

@@ -123,9 +123,13 @@ def _open_public(public: Any, dataset: LayerDataset) -> LayerDataset:
 
 
 def _shared(dataset: LayerDataset, public: LayerDataset | None) -> list[Message]:
-    """Return a note if texts are both private and public, as far as both datasets store their texts."""
-    public_texts = set() if public is None else set(_text_hashes(public))
-    count = sum(text in public_texts for text in _text_hashes(dataset)) if public_texts else 0
+    """Return a note if texts are both private and public, or if a dataset stores none, so that it isn't known."""
+    if public is None:
+        return []
+    public_texts, private_texts = set(_text_hashes(public)), list(_text_hashes(dataset))
+    if not (public_texts and private_texts):
+        return [Message("note.private.unchecked", option=argument("public"))]
+    count = sum(text in public_texts for text in private_texts)
     return [Message("note.private.shared", n=count, option=argument("public"))] if count else []
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from layerwise import encode
-from layerwise.arguments import argument
-from layerwise.errors import HeadError, RequestError
+from layerwise._util.guarded import digest_regular
+from layerwise.errors import HeadError, LayerwiseError, RequestError
 from layerwise.example import Example
 from layerwise.heads.answers import Answer, answers
 from layerwise.heads.head import HeadData
@@ -24,6 +25,7 @@ from layerwise.read.redaction import (
     apart,
     original_span,
     redact_examples,
+    redaction_name,
 )
 from layerwise.wording import Message
 
@@ -37,8 +39,9 @@ class ModelRedactor:
 
     def __init__(self, folder: Path) -> None:
         """Load the model."""
+        hashes = encode.checkpoint.find_checkpoint(str(folder)).files.hashes()
         self._model = encode.token_classifier.TokenClassifier(folder)
-        self.facts = RedactionFacts("model", str(folder), _sha256(sorted(folder.glob("*.safetensors"))))
+        self.facts = RedactionFacts("model", str(folder), _sha256(*hashes.values()))
 
     def spans(self, examples: Sequence[Example], first: int) -> list[list[PersonalSpan]]:
         """Return the spans of each text."""
@@ -62,11 +65,11 @@ class HeadRedactor:
         self._head = read_head(folder)
         if [task.task for task in self._head.task_heads] != ["tag"]:
             raise RequestError(
-                f"{argument('redact', str(folder))} needs a head with one task of tags, and this one has "
+                f"{redaction_name(str(folder))} needs a head with one task of tags, and this one has "
                 f"{', '.join(f'{task.name} ({task.task})' for task in self._head.task_heads)}; give another head"
             )
         self._encoder = load_model(self._head)
-        self.facts = RedactionFacts("head", str(folder), _sha256([folder / TENSORS]))
+        self.facts = RedactionFacts("head", str(folder), _sha256(*_head_hashes(folder)))
 
     def spans(self, examples: Sequence[Example], first: int) -> list[list[PersonalSpan]]:
         """Return the spans of each text."""
@@ -82,23 +85,24 @@ class HeadRedactor:
         return []
 
 
-def _sha256(files: Sequence[Path]) -> str:
-    state = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                state.update(block)
-    return state.hexdigest()
+def _head_hashes(folder: Path) -> tuple[str, ...]:
+    return tuple(digest_regular(folder / name) for name in (JSON, TENSORS))
+
+
+def _sha256(*hashes: str) -> str:
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 @lru_cache(maxsize=4)
-def _loaded(how: str) -> Redactor | None:
-    """Return presidio or a model, loaded once per process; `None` for anything else."""
-    if how.partition(":")[0] == NAME:
-        return Presidio(how)
-    if (Path(how) / JSON).is_file():
-        return HeadRedactor(Path(how))
-    return ModelRedactor(Path(how)) if (Path(how) / "config.json").is_file() else None
+def _of_folder(folder: Path, stamps: tuple[tuple[str, int, int, int], ...]) -> Redactor:
+    """Return a head or a model; it is loaded once per process, and again after a file of its folder changes (`stamps`)."""
+    return HeadRedactor(folder) if (folder / JSON).is_file() else ModelRedactor(folder)
+
+
+def _stamps(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """Return name, number, size and time of modification of the files of a folder."""
+    files = [(path.name, path.stat()) for path in sorted(folder.iterdir()) if path.is_file()]
+    return tuple((name, status.st_ino, status.st_size, status.st_mtime_ns) for name, status in files)
 
 
 def open_redactor(how: str | Path) -> Redactor:
@@ -108,32 +112,49 @@ def open_redactor(how: str | Path) -> Redactor:
         RequestError: nothing of that kind.
         LayerwiseError: a model or a file that can't be used.
     """
-    text = str(how)
-    redactor = _loaded(text)
-    if redactor is not None:
-        return redactor
-    if Path(text).is_file():
-        return SpanFile(text)
-    raise RequestError(f"{argument('redact', text)} is none of these: {_ALLOWED}; give one of them")
+    text, path = str(how), Path(how)
+    if text.partition(":")[0] == NAME:
+        return Presidio(text)
+    if (path / JSON).is_file() or (path / "config.json").is_file():
+        return _of_folder(path, _stamps(path))
+    if path.is_file():
+        return SpanFile(path)
+    raise RequestError(f"{redaction_name(text)} is none of these: {_ALLOWED}; give one of them")
 
 
 def redact_as_trained(head: HeadData, examples: Sequence[Example]) -> Sequence[Example]:
     """Return texts redacted as those of the training of a head; unchanged if these weren't, or by a file of spans.
 
     Raises:
-        HeadError: what redacted the texts of the training has changed.
-        LayerwiseError: it can't be loaded.
+        HeadError: what redacted the texts of the training can't be used here, or has changed.
     """
     entry = head.rows.get("redact")
     if entry is None or entry["kind"] == FILE:
         return examples
-    redactor = open_redactor(entry["how"])
+    redactor = _as_trained(entry["kind"], entry["how"])
     if redactor.facts.sha256 != entry.get("sha256"):
         raise HeadError(
             f"the texts of the head's training were redacted by {entry['how']}, which has changed since; restore it, or train "
             "the head again"
         )
     return redact_examples(examples, redactor)
+
+
+def _as_trained(kind: str, how: str) -> Redactor:
+    """Return the redactor of a training.
+
+    Raises:
+        HeadError: it can't be used here.
+    """
+    trained = "the head was trained on redacted texts, and others have to be redacted likewise"
+    if kind != NAME and not Path(how).is_dir():
+        raise HeadError(
+            f"{trained}, by {how}, which is no folder here; put the folder there, or start in the folder that its path begins in"
+        )
+    try:
+        return open_redactor(how)
+    except LayerwiseError as error:
+        raise HeadError(f"{trained}: {error}") from None
 
 
 def in_original(answer: Answer, example: Example) -> Answer:
@@ -160,3 +181,27 @@ def redaction_notes(head: HeadData) -> list[Message]:
     """Return a note if the texts of a training were redacted by a file of spans, which no other text has."""
     entry = head.rows.get("redact")
     return [Message("note.redact.predict")] if entry is not None and entry["kind"] == FILE else []
+
+
+def other_redaction_notes(head: HeadData, rows: Mapping[str, Any], dataset: str) -> list[Message]:
+    """Return a note if the texts of a dataset weren't redacted like those of a training.
+
+    Args:
+        head: the head.
+        rows: how the rows of the dataset were made; see `describe_rows`.
+        dataset: the name of the dataset.
+    """
+    training, texts = head.rows.get("redact"), rows.get("redact")
+    if training == texts:
+        return []
+    return [
+        Message(
+            "note.redact.differs", training=_redaction(training), dataset=dataset, texts=_redaction(texts)
+        )
+    ]
+
+
+def _redaction(entry: Mapping[str, Any] | None) -> Message:
+    if entry is None:
+        return Message("note.redact.as.they.are")
+    return Message("note.redact.by", how=entry.get("how") or Message("note.redact.file"))

@@ -10,10 +10,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from layerwise.arguments import argument
+from layerwise.arguments import argument, is_offered
 from layerwise.errors import RequestError, SourceError
 from layerwise.example import Example
 from layerwise.read.corpus import Corpus
+from layerwise.read.file import File
+from layerwise.read.lines import Line, read_lines
 from layerwise.wording import Message
 
 _BATCH = 64  # records whose spans are looked for at once
@@ -54,6 +56,11 @@ class Redactor(Protocol):
 
     def end(self) -> list[Message]:
         """Return notices after the last text."""
+
+
+def redaction_name(how: str) -> str:
+    """Return what messages call a way to redact: the argument where the user can give it, else the way alone."""
+    return argument("redact", how) if is_offered("redact") else how
 
 
 def redacted(example: Example, spans: Sequence[PersonalSpan]) -> Example:
@@ -126,7 +133,7 @@ def redact_records(
     corpus: Corpus, records: Iterator[tuple[Example, ...]], redactor: Redactor
 ) -> Iterator[tuple[Example, ...]]:
     """Yield the records of a corpus, redacted; notices go to the corpus after the last one."""
-    how = redactor.facts.how or redactor.facts.kind
+    how = redactor.facts.how or Message("note.redact.file")
     corpus.notices.append(Message("note.redacted", how=how))
     first = replaced = 0
     while batch := list(islice(records, _BATCH)):
@@ -162,17 +169,19 @@ class SpanFile:
         self.path = Path(path)
         self._spans: dict[tuple[str, str], list[PersonalSpan]] = {}
         self._text_of: dict[tuple[str, str], int] = {}
-        for number, line in enumerate(self._lines(), 1):
-            if line.strip():
-                self._add(number, line)
+        for line in self._lines():
+            if line.wrong is not None:
+                raise self._wrong(line.number, f"can't be read: {line.wrong.partition(';')[0]}; write it in UTF-8")
+            if line.text.strip():
+                self._add(line.number, line.text)
 
-    def _lines(self) -> list[str]:
+    def _lines(self) -> Iterator[Line]:
+        name = str(self.path)
         try:
-            return self.path.read_text(encoding="utf-8-sig").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SourceError(
-                f"can't read the spans in {self.path}: {type(error).__name__}; give a file of JSON lines in UTF-8"
-            ) from None
+            yield from read_lines(File(self.path, name, name), "utf-8")
+        except SourceError as error:
+            why = str(error).partition(";")[0]
+            raise SourceError(f"can't read spans: {why}; give a file of JSON lines in UTF-8") from None
 
     def _add(self, number: int, line: str) -> None:
         value = _object(line)

@@ -206,7 +206,7 @@ class RedactEntry(JsonObject):
     Attributes:
         kind: presidio, file, head or model.
         how: the value of `--redact` by which other texts can be redacted likewise.
-        sha256: of the weights of a head or a model.
+        sha256: of the files of a head or a model.
     """
 
     kind: Annotated[str, json_checks.one_of(("presidio", "file", "head", "model"))]

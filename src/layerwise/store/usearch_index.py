@@ -1,5 +1,7 @@
 """An index of usearch: the only module that imports it."""
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -58,14 +60,14 @@ class UsearchIndex:
         """Write the index to a new file.
 
         Raises:
-            OutputError: it can't be written.
+            OSError: the disk is full.
+            OutputError: it can't be written for another reason.
         """
         try:
             self._index.save(str(path))
-            size = path.stat().st_size
-        except (RuntimeError, OSError) as error:
+        except RuntimeError as error:
             raise OutputError(f"can't write {path}: {reason(error)}; correct this and try again") from None
-        if size != self._index.serialized_length:  # usearch itself doesn't notice a full disk
-            raise OutputError(f"can't write {path}: the disk is full; free some space and try again")
+        if path.stat().st_size != self._index.serialized_length:  # usearch itself doesn't notice a full disk
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         with path.open("rb") as file:
             disk.sync(file.fileno(), path)
