@@ -171,7 +171,9 @@ class SpanFile:
         self._text_of: dict[tuple[str, str], int] = {}
         for line in self._lines():
             if line.wrong is not None:
-                raise self._wrong(line.number, f"can't be read: {line.wrong.partition(';')[0]}; write it in UTF-8")
+                raise self._wrong(
+                    line.number, f"can't be read: {line.wrong.partition(';')[0]}; write it in UTF-8"
+                )
             if line.text.strip():
                 self._add(line.number, line.text)
 
