@@ -155,7 +155,7 @@ def check_not_private(dataset: str | Path, sources: Sequence[str]) -> None:
     for source in sources:
         is_dataset = Path(source).resolve() == Path(dataset).resolve()
         if is_dataset or Path(source).resolve() in texts:
-            held = "is the private dataset" if is_dataset else "holds texts of the private dataset"
+            relation = "is the private dataset" if is_dataset else "holds texts of the private dataset"
             raise RequestError(
-                f"{argument('eval', source)} {held}, and a score on it would have to be charged to ε; give other texts"
+                f"{argument('eval', source)} {relation}, and a score on it would have to be charged to ε; give other texts"
             )
