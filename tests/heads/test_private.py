@@ -259,6 +259,9 @@ def test_the_command(letters: Any, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "--seed 0 can't be used with --private" in capsys.readouterr().err
     assert main([*command, "--private", "1", "--delta", "1e-6", "--eval", str(letters.path)]) == 2
     assert "is the private dataset" in capsys.readouterr().err
+    texts = str(letters.path.with_suffix(".jsonl"))
+    assert main([*command, "--private", "1", "--delta", "1e-6", "--eval", texts]) == 2
+    assert "letters.jsonl holds texts of the private dataset" in capsys.readouterr().err
     assert main([*command, "--private", "1", "--delta", "1e-6", "--quiet"]) == 0
     captured = capsys.readouterr()
     assert "ε 1, δ 1e-06, replacing one of 60 texts" in captured.out

@@ -138,3 +138,24 @@ def check_sources(
     texts = describe_texts(open_dataset(dataset))
     for source in sources:
         check_labels(source, labels, texts, **part(reading, ReadOptions))
+
+
+def check_not_private(dataset: str | Path, sources: Sequence[str]) -> None:
+    """Check that a private head isn't scored on the rows that it is trained on.
+
+    Args:
+        dataset: the folder of the private dataset.
+        sources: texts or datasets with labels.
+
+    Raises:
+        RequestError: a source is the dataset, or a file that its texts were read from.
+    """
+    entries = open_dataset(dataset).manifest.sources
+    texts = {Path(name).resolve() for entry in entries for name in entry.files}
+    for source in sources:
+        is_dataset = Path(source).resolve() == Path(dataset).resolve()
+        if is_dataset or Path(source).resolve() in texts:
+            relation = "is the private dataset" if is_dataset else "holds texts of the private dataset"
+            raise RequestError(
+                f"{argument('eval', source)} {relation}, and a score on it would have to be charged to ε; give other texts"
+            )

@@ -8,7 +8,6 @@ trained together.
 
 import argparse
 import shlex
-from pathlib import Path
 from typing import Any
 
 from layerwise import api
@@ -87,19 +86,10 @@ def _check_sources(args: argparse.Namespace, named: TaskArguments) -> None:
     labels = [(args.label, args.label)] if args.label else []
     labels += [(name, what.partition(":")[2]) for name, what in (named.tasks or {}).items()]
     if args.private is not None:
-        _refuse_private_rows(args)
+        api.evaluate.check_not_private(args.dataset, args.eval)
     api.evaluate.check_sources(
         args.dataset, args.eval, labels, ReadOptions(**flags.values(args, ReadOptions))
     )
-
-
-def _refuse_private_rows(args: argparse.Namespace) -> None:
-    """Raise RequestError if a private head is to be scored on the rows that it is trained on."""
-    for source in args.eval:
-        if Path(source).resolve() == Path(args.dataset).resolve():
-            raise RequestError(
-                f"--eval {source} is the private dataset, and a score on it would have to be charged to ε; give other texts"
-            )
 
 
 def _refuse_options_of_sources(args: argparse.Namespace) -> None:

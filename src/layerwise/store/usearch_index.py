@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -63,11 +64,17 @@ class UsearchIndex:
             OSError: the disk is full.
             OutputError: it can't be written for another reason.
         """
+        length = self._index.serialized_length
         try:
             self._index.save(str(path))
         except RuntimeError as error:
-            raise OutputError(f"can't write {path}: {reason(error)}; correct this and try again") from None
-        if path.stat().st_size != self._index.serialized_length:  # usearch itself doesn't notice a full disk
+            if not path.exists() or shutil.disk_usage(path.parent).free + path.stat().st_size >= length:
+                raise OutputError(
+                    f"can't write {path}: {reason(error)}; correct this and try again"
+                ) from None
+        if (
+            path.stat().st_size != length
+        ):  # usearch doesn't notice a full disk, or doesn't say that it is full
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         with path.open("rb") as file:
             disk.sync(file.fileno(), path)
