@@ -21,7 +21,12 @@ CITATION = re.compile(r"\b(?:19|20)\d\d\b")
 OTHER_TEXT = {
     "labels": {"the file", "the dataset", "the label {}", "; a file of labels needs UTF-8"}
     | {"column {} holds the ids of texts", "there is no column {}, only {}"}
-    | {", or use another column for {}", " ({} of {} need it)", " of text {},", " of the text in {}, line {},"}
+    | {
+        ", or use another column for {}",
+        " ({} of {} need it)",
+        " of text {},",
+        " of the text in {}, line {},",
+    }
     | {
         "which is beyond float32 ({}), in which heads compute; give the numbers in a larger unit, or leave it empty",
         "which isn't a finite number; the head was trained on numbers: correct it, or leave it empty",
