@@ -222,7 +222,7 @@ def test_no_rows_are_rows_too() -> None:
     )
     assert states.layer("emb", empty).shape == (0, 4)
     assert states.where(label=1).tolist() == []
-    assert repr(states) == "<LayerStates 0 rows × 1 layers (emb) × 4, level token>"
+    assert repr(states) == "<LayerStates 0 rows × 1 layer (emb) × 4, level token>"
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_of_chinese_the_note_names_models_that_read_it(
     lw.extract(source, tmp_path / "hotel.lw", model=model, workers=workers, shard_texts=1)
     tokens = sum(lw.open_dataset(tmp_path / "hotel.lw").texts["tokens"].to_pylist()[:1])
     (note,) = (record.getMessage() for record in caplog.records if "unknown" in record.getMessage())
-    assert note.startswith(f"in a sample of 1 texts, {counted(HOTEL[:1])} of {tokens} tokens (")
+    assert note.startswith(f"in a sample of 1 text, {counted(HOTEL[:1])} of {tokens} tokens (")
     assert (
         "a model that reads Chinese, such as bert-base-chinese or intfloat/multilingual-e5-small (model)"
         in note

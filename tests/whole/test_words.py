@@ -21,8 +21,20 @@ CITATION = re.compile(r"\b(?:19|20)\d\d\b")
 OTHER_TEXT = {
     "labels": {"the file", "the dataset", "the label {}", "; a file of labels needs UTF-8"}
     | {"column {} holds the ids of texts", "there is no column {}, only {}"}
-    | {"the head was trained on numbers: correct it, or leave it empty"}
-    | {"{} needs numbers: correct it, or use {}", ", or use another column for {}"},
+    | {
+        ", or use another column for {}",
+        " ({} of {} need it)",
+        " of text {},",
+        " of the text in {}, line {},",
+    }
+    | {
+        "which is beyond float32 ({}), in which heads compute; give the numbers in a larger unit, or leave it empty",
+        "which isn't a finite number; the head was trained on numbers: correct it, or leave it empty",
+        "which isn't a finite number; {} needs numbers: correct it, or use {}",
+        "a number with a comma, and numbers need a point: write {}, in the source{}",
+        ", or in a file for {}",
+        "{}.{} or {}{}, whichever is meant",
+    },
     "probing": {"online code", " and online code"},
     "geometry": {"extract such rows", "add that", "on all rows"},
     "figures": {
@@ -34,7 +46,7 @@ OTHER_TEXT = {
         "outside lower center",
         "language of figures",
     }
-    | {"there are {}", "there are none"},
+    | {"there are {}", "there are none", "the result of `{}`", "it is {}"},
     "page": {"restore the model of the dataset"},
 }
 # Words of earlier versions, which only their authors knew; the field has others (token, C and alpha, depends on, path).

@@ -196,8 +196,8 @@ def _head(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     if settings.get("redact") is not None:
         rows.append(("redacted", f"texts are, {_redactor(settings['redact'])}"))
     if training.get("reading"):
-        given = " ".join(argument(name, value) for name, value in training["reading"].items())
-        rows.append(("texts", f"read with {given}, unless another column is named"))
+        options = " ".join(argument(name, value) for name, value in training["reading"].items())
+        rows.append(("texts", f"read with {options}, unless another column is named"))
     if settings.get("joint") is not None:
         rows.append(("pairs", f"{' and '.join(settings['joint'])}, encoded together"))
     for task in facts["tasks"]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from layerwise._util import display
-from layerwise._util.told import forget_told
+from layerwise._util.once import forget_texts
 
 _printed_notes: set[str] = set()
 
@@ -61,7 +61,7 @@ def is_new(text: str) -> bool:
 def forget_notes() -> None:
     """Forget which messages were printed, for the next command in the same process."""
     _printed_notes.clear()
-    forget_told()
+    forget_texts()
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> list[str]:

@@ -384,7 +384,7 @@ def _known_here(name: str) -> str:
         folders = sorted(Path(constants.HF_HUB_CACHE).glob("models--*"))
         names += [folder.name.removeprefix("models--").replace("--", "/") for folder in folders]
     alike = get_close_matches(name, names, 1)
-    named = [*alike, *(known for known in names if known not in alike)]
+    named = [*alike, *(other for other in names if other not in alike)]
     if not named:
         return ""
     more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""

@@ -10,8 +10,8 @@ from typing import Any
 
 from layerwise import choices
 from layerwise._util.locks import new_lock
+from layerwise._util.once import is_news
 from layerwise._util.threads import computing
-from layerwise._util.told import is_news
 from layerwise.arguments import argument
 from layerwise.encode import hf, int8
 from layerwise.encode.checkpoint import STEPS, find_checkpoint, local_folder

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from layerwise._util.display import count_of
 from layerwise.arguments import argument
 from layerwise.example import Example
 from layerwise.unknown import unknown_note
@@ -45,7 +46,7 @@ def tell_unknown_of_sample(worker: WorkerDescription, sample: Sequence[Example])
         )
     note = unknown_note(*worker.unknown, str(worker.model.id), remedy)
     if note is not None:
-        _LOG.warning("in a sample of %d texts, %s", len(sample), note)
+        _LOG.warning("in a sample of %s, %s", count_of(len(sample), "text"), note)
     return note is not None
 
 

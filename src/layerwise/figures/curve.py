@@ -243,7 +243,9 @@ def _baselines(
                 ends = (line.low, line.high)
                 axes.plot((right, right), ends, color=GREY, linewidth=1.2, linestyle=dashes)
         if in_legend:
-            style = {"marker": "v", "linestyle": ""} if below else {"linestyle": dashes, "linewidth": 1}
+            style: dict[str, Any] = {"linestyle": dashes, "linewidth": 1}
+            if below:
+                style = {"marker": "v", "linestyle": ""}
             axes.plot([], [], color=GREY, markersize=5, label=_baseline_label(line, digits, below), **style)
             continue
         label = axes.annotate(
@@ -307,7 +309,7 @@ def _apart(axes: Axes, layers: Sequence[_Point]) -> list[_Point]:
     if not layers:
         return []
     low, high = axes.get_xlim()
-    unit = (axes.figure.get_figwidth() - _MARGIN - 0.2) * 72 / (high - low)
+    unit = (axes.figure.bbox.width / axes.figure.dpi - _MARGIN - 0.2) * 72 / (high - low)
     ticks = {at for at, _ in apart([(point.x, point.name) for point in layers], unit)}
     return [point for point in layers if point.x in ticks]
 

@@ -71,8 +71,8 @@ def describe_reading(dataset: LayerDataset) -> dict[str, Any]:
     reading = dataset.manifest.settings.reading
     if isinstance(reading.text, tuple):
         return {}
-    given = {"text": reading.text, "words": reading.words, "join": reading.join}
-    return {name: value for name, value in given.items() if value is not None}
+    options = {"text": reading.text, "words": reading.words, "join": reading.join}
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def describe_model(dataset: LayerDataset, layers: Iterable[str]) -> dict[str, Any]:
@@ -294,8 +294,8 @@ def _opened_as_in_training(texts: TextKind, source: Any, options: Mapping[str, A
         return None
     if corpus.columns is None:
         return None
-    given = " ".join(argument(name, value) for name, value in texts.reading.items())
-    corpus.notices.append(Message("note.read.as.trained", options=given, option=argument("text")))
+    shown_options = " ".join(argument(name, value) for name, value in texts.reading.items())
+    corpus.notices.append(Message("note.read.as.trained", options=shown_options, option=argument("text")))
     return corpus
 
 
