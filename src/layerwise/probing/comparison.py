@@ -222,8 +222,9 @@ def lead(influence: Influence, candidates: Sequence[int], baseline: int, seed: i
     degrees = influence.degrees(influence.values[positions[best]] - influence.values[baseline])
     is_few = degrees < _FEW or not varies[best]
     critical = float(_critical(largest, len(positions))[int(is_few)])
-    half = difference_halves(error[best], degrees, critical, influence.largest_change())
-    half = np.nan if critical < influence.least_tail() else half
+    half = float(difference_halves(error[best], degrees, critical, influence.largest_change()))
+    if critical < influence.least_tail():
+        half = np.nan
     low, high = clipped_difference(gap - half, gap + half, influence.metric)
     return Lead(float(scores[best]), floor, gap, float(low), float(high))
 
