@@ -154,10 +154,12 @@ def main() -> None:
     timed = pairs_of("enfr")[: arguments.pairs]
     a, b = map(list, zip(*timed, strict=True))
     with Simalign(arguments.python, arguments.model, "a") as theirs:
-        ways = {"simalign, one layer": lambda: float(theirs.align(timed)["seconds"])} | {
-            name: partial(processor_seconds, partial(lw.align, a, b, model=encoder, layers=layers, threads=1))
-            for name, layers in (("one layer", LAYER), ("deepest layer", -1), ("all layers", "all"))
+        ways: dict[str, Callable[[], float]] = {
+            "simalign, one layer": lambda: float(theirs.align(timed)["seconds"])
         }
+        for name, layers in (("one layer", str(LAYER)), ("deepest layer", "-1"), ("all layers", "all")):
+            align = partial(lw.align, a, b, model=encoder, layers=layers, threads=1)
+            ways[name] = partial(processor_seconds, align)
         seconds = rounds_of(ways, arguments.rounds)
     times = [(name, f"{statistics.median(taken):.2f}") for name, taken in seconds.items()]
     show([("way", "processor seconds"), *times])

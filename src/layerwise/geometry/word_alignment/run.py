@@ -235,7 +235,8 @@ def agreement_counts(cosines: F32) -> I64:
     forward, backward = directions(cosines)
     both = 2 * (forward & backward).sum(axis=(1, 2))
     all_links = np.full(len(cosines), sum(cosines.shape[1:]) if cosines.size else 0)
-    return np.stack([all_links, both], axis=1).astype(np.int64)
+    counts: I64 = np.stack([all_links, both], axis=1).astype(np.int64)
+    return counts
 
 
 def listed_links(links: np.ndarray, layers: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
