@@ -21,7 +21,7 @@ os.environ.update(RAY_worker_niceness="0")
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from layerwise._util.told import forget_told
+from layerwise._util.once import forget_texts
 from warm import Python, warm_python
 
 torch.set_num_threads(1)
@@ -220,7 +220,7 @@ if os.environ.get("LAYERWISE_TEST_ROUNDING") == "rows":  # see rounding.py
 @pytest.fixture(autouse=True)
 def _nothing_told() -> None:
     """Notes that a test before told are told again."""
-    forget_told()
+    forget_texts()
 
 
 @pytest.fixture(scope="session")
