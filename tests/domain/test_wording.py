@@ -114,8 +114,15 @@ def test_a_message_is_a_string_in_english_and_speaks_other_languages() -> None:
     assert text_in("a name", "zh") == "a name"
     assert Message("texts.n", n=1) == "1 text"
     assert Message("texts.n", n=2) == "2 texts"
-    within = Message("advise.words.only", metric=name_of("metric", "accuracy"), words="0.812", lead="0.1")
-    assert within.in_language("zh") == "词袋则优于它：准确率为 0.812，高 0.1。"
+    majority = name_of("baseline", "majority")
+    within = Message(
+        "advise.words.only",
+        majority=majority,
+        metric=name_of("metric", "accuracy"),
+        words="0.812",
+        lead="0.1",
+    )
+    assert within.in_language("zh").endswith("准确率为 0.812，高 0.1。因此请用词袋，它不需要模型。")
     assert name_of("metric", "own_score") == "own score"
 
 

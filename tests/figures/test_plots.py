@@ -648,7 +648,7 @@ def test_figures_of_a_column_have_room_for_their_words() -> None:
     for name, figure in narrow_figures().items():
         assert figure.get_figwidth() == 3.3, name
         check_words(figure)
-        assert min(text.get_fontsize() for text in all_words(figure)) >= 4.6, name
+        assert min(float(text.get_fontsize()) for text in all_words(figure)) >= 4.6, name
 
 
 def test_a_narrow_curve_names_baselines_in_its_legend() -> None:

@@ -363,7 +363,7 @@ def test_sentences_after_a_side_without_words_keep_their_tokens() -> None:
     links = [pair.links for pair in aligned([lexicon(0, 0)], full, None).pairs]
     for empty in (SentencePair((), ("B1",), ""), SentencePair(("A1",), (), ""), SentencePair((), (), "")):
         result = aligned([lexicon(0, 0)], [empty, empty, *full, empty], None)
-        nothing = {"argmax": {"emb": []}}
+        nothing: dict[str, dict[str, list[Any]]] = {"argmax": {"emb": []}}
         assert [pair.links for pair in result.pairs] == [nothing, nothing, *links, nothing]
 
 

@@ -86,7 +86,7 @@ def extras() -> Iterator[ScoredExtras]:
 
 
 def written(*estimates: Lead | Estimate | None) -> Iterator[str]:
-    for estimate in filter(None, estimates):
+    for estimate in (value for value in estimates if value is not None):
         values = [estimate.score, estimate.low, estimate.high]
         if isinstance(estimate, Lead):
             values += [estimate.baseline, estimate.difference]

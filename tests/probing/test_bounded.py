@@ -52,7 +52,7 @@ def test_accuracy_of_independent_rows_has_the_interval_of_wilson() -> None:
 def test_scores_near_the_bound_are_covered(rows: int, true: tuple[float, ...]) -> None:
     """The exact coverage, over all counts of right rows."""
     counts = np.arange(rows + 1)
-    ends = estimates(of_rows(np.stack([first_right(count, rows) for count in counts])))
+    ends = estimates(of_rows(np.stack([first_right(int(count), rows) for count in counts])))
     low, high = (np.array([getattr(end, name) for end in ends], float) for name in ("low", "high"))
     assert (low >= 0).all()
     assert (high <= 1).all()
@@ -67,7 +67,7 @@ def test_scores_of_all_metrics_stay_in_range() -> None:
         lowest, highest = metrics.bounds(metric)
         for score in rng.uniform(max(lowest, -1), highest, 50):
             errors = 0.14 * rng.random(2)
-            low, high = score_ends(score, ScoreError(*errors, 2.4, 50, 50), metric)
+            low, high = score_ends(score, ScoreError(float(errors[0]), float(errors[1]), 2.4, 50, 50), metric)
             assert low is not None
             assert high is not None
             assert lowest <= low <= score <= high <= highest, metric
@@ -114,9 +114,8 @@ def test_an_interval_wider_than_half_is_left_out() -> None:
     halves = difference_halves(np.array([0.2, 0.01]), np.array([1.0, 30.0]), 0.025, np.nan)
     assert np.isnan(halves[0])
     assert halves[1] == pytest.approx(reference.t.isf(0.025, 30) * 0.01)
-    assert clipped_difference(-0.1, 1.2, "accuracy") == (-0.1, 1.0)
-    assert clipped_difference(-0.1, 1.2, "mcc") == (-0.1, 1.2)
-    assert clipped_difference(-0.1, 1.2, "r2") == (-0.1, 1.2)
+    for metric, high in (("accuracy", 1.0), ("mcc", 1.2), ("r2", 1.2)):
+        assert [float(end) for end in clipped_difference(-0.1, 1.2, metric)] == [-0.1, high]
 
 
 def test_a_few_rows_that_differ_bound_the_difference() -> None:

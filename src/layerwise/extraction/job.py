@@ -415,7 +415,7 @@ class Job:
     def _stored_texts(self, shard: int) -> pa.Table:
         return read_table(Folder(self.recipe.out).shard(shard, "texts"))
 
-    def _changed(self, where: str, shard: int, source: str, *, finished: bool) -> DatasetError:
+    def _changed(self, where: str, shard: int, source: str | None, *, finished: bool) -> DatasetError:
         """Return the error that a shard of the dataset isn't of the texts of the source, or is of another source."""
         stored = self._stored_texts(shard)["source"][0].as_py()
         if shard > 0 or stored == source:
@@ -423,6 +423,7 @@ class Job:
                 f"{where} has changed since shard {shard} was written; restore the source, or use "
                 f"another {argument('out')}"
             )
+        stored, source = (name or "a list or a table in memory" for name in (stored, source))
         if finished:
             return DatasetError(
                 f"{self.recipe.out} holds the texts of {stored}, and {source} isn't among them; {how_to_add()}"

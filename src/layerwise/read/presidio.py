@@ -73,7 +73,7 @@ class Presidio:
 
 
 @dataclass(frozen=True)
-class _Engine:
+class _Analyzers:
     """presidio, loaded.
 
     Attributes:
@@ -88,7 +88,7 @@ class _Engine:
 
 
 @lru_cache(maxsize=4)
-def _engine(how: str, model: str) -> _Engine:
+def _engine(how: str, model: str) -> _Analyzers:
     try:
         with silenced():
             import presidio_analyzer as presidio
@@ -102,9 +102,9 @@ def _engine(how: str, model: str) -> _Engine:
     vars(tldextract)["TLD_EXTRACTOR"] = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
     patterns = _analyzer(presidio, spacy.blank(_LANGUAGE))
     if model == _BLANK:
-        return _Engine(patterns, patterns, True)
+        return _Analyzers(patterns, patterns, True)
     language = _language(spacy, how, model)
-    return _Engine(
+    return _Analyzers(
         _analyzer(presidio, language), patterns, not language.Defaults.writing_system["has_letters"]
     )
 
