@@ -358,7 +358,9 @@ def _name(node: ast.expr) -> str:
         if _called(node) == "len":
             return "number"
         if inner:
-            return _name(inner[0])
+            return _name(inner[-1] if _called(node) == "map" else inner[0])
+        if isinstance(node.func, ast.Attribute):
+            return _name(node.func.value)
         return _called(node).strip("_")
     if isinstance(node, ast.Name):
         return node.id.strip("_").lower()
