@@ -331,6 +331,10 @@ def _pieces(node: ast.expr, scope: _Scope) -> Iterator[Part]:
         yield Value("no_" * is_false + str(node.args[0].value), is_argument=True)
         if len(node.args) > 1 and not _is_truth(node.args[1]):
             yield from (" ", *_pieces(node.args[1], scope))
+    elif (
+        isinstance(node, ast.Call) and _called(node) == "count_of" and isinstance(node.args[1], ast.Constant)
+    ):
+        yield from (Value("number"), f" {node.args[1].value}s")
     elif isinstance(node, ast.Call) and _called(node) == "Message":
         yield from _of_catalogue(node)
     else:
