@@ -3,6 +3,7 @@
 Blocks of a page, by their language:
 
 - `console`: lines after `$ ` are commands (`> ` continues one), the others are what they print;
+- any, after a line that ends in "Save this as `NAME`:": the content of a file;
 - `python`: code; a literal in a comment at the end of a line is the value of the line;
 - `sh`, `py`: commands and code for machines that the tests don't have; they are only read.
 
@@ -39,12 +40,25 @@ class Code:
     values: int
 
 
-def steps(page: str) -> Iterator[Command | Code]:
-    """Yield the commands and the code of a page in their order."""
-    for language, block in re.findall(r"^```(console|python)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
-        if language == "python":
+@dataclass(frozen=True)
+class File:
+    """A file that a page tells its reader to save."""
+
+    name: str
+    text: str
+
+
+BLOCK = re.compile(r"(?:Save this as `([^`]+)`:\n\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def steps(page: str) -> Iterator[Command | Code | File]:
+    """Yield the files, the commands and the code of a page in their order."""
+    for name, language, block in BLOCK.findall(page):
+        if name:
+            yield File(name, block)
+        elif language == "python":
             yield checked(block)
-        else:
+        elif language == "console":
             yield from commands(block)
 
 

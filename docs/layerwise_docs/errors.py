@@ -1,5 +1,6 @@
 """The directive `errors`: every message of one kind of errors, what is wrong and what to do, by the part of the code."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 from docutils import nodes
@@ -7,7 +8,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from layerwise.arguments import flag_name
 from layerwise_docs.markdown import escaped
-from layerwise_docs.messages import ROOT, ErrorMessage, Part, messages
+from layerwise_docs.messages import ROOT, ErrorMessage, Part, Value, messages
 
 SERVER = ("server", "serving")
 # Each kind has a page, `reference/errors/NAME.md`, and takes the messages for which its function is true.
@@ -43,7 +44,8 @@ ROOMS = {
 }
 
 
-_QUOTED = ": Correct the cause that the message quotes."
+# Of a message that ends in the words of another error, or in an advice that depends on the case.
+_AT_THE_END = "The end of the message says what to do."
 
 
 class ErrorsDirective(SphinxDirective):
@@ -74,18 +76,24 @@ def markdown(kind: str) -> Iterator[str]:
     by_room: dict[str, dict[str, str]] = {}
     for message in of_kind(kind):
         wrong, advice = message.halves()
-        by_room.setdefault(message.room, {}).setdefault(in_markdown(wrong), in_markdown(advice))
+        remedy = in_markdown(advice) if has_text(advice) else _AT_THE_END
+        by_room.setdefault(message.room, {}).setdefault(in_markdown(wrong), remedy)
     for room in sorted(by_room, key=lambda name: ROOMS[name]):
         if len(by_room) > 1:
             yield from (f"## {ROOMS[room]}", "")
         for problem, remedy in sorted(by_room[room].items(), key=lambda item: item[0].lower()):
-            yield from (problem, f": {_sentence(remedy)}" if remedy else _QUOTED, "")
+            yield from (problem, f": {_sentence(remedy)}", "")
 
 
 def in_markdown(parts: Sequence[Part]) -> str:
-    """Return a message in one line: values in italics, arguments as flags."""
-    words = []
-    for part in parts:
+    """Return a message in one line: values in italics, arguments as flags.
+
+    A value without a blank or a sign before it is an addition that only some messages have; it is left out.
+    """
+    words: list[str] = []
+    for before, part in itertools.pairwise(["", *parts]):
+        if isinstance(part, Value) and (isinstance(before, Value) or before[-1:].isalnum()):
+            continue
         if isinstance(part, str):
             words.append(escaped(" ".join(part.splitlines())))
         elif part.is_argument:
@@ -93,6 +101,11 @@ def in_markdown(parts: Sequence[Part]) -> str:
         else:
             words.append(f"*{part.name.replace('_', ' ')}*")
     return "".join(words).strip()
+
+
+def has_text(parts: Sequence[Part]) -> bool:
+    """Return whether a part of a message has words of its own, or names an option, beside the values that it quotes."""
+    return any(part.is_argument if isinstance(part, Value) else part.strip() for part in parts)
 
 
 def _sentence(advice: str) -> str:

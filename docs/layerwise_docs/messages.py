@@ -331,6 +331,10 @@ def _pieces(node: ast.expr, scope: _Scope) -> Iterator[Part]:
         yield Value("no_" * is_false + str(node.args[0].value), is_argument=True)
         if len(node.args) > 1 and not _is_truth(node.args[1]):
             yield from (" ", *_pieces(node.args[1], scope))
+    elif (
+        isinstance(node, ast.Call) and _called(node) == "count_of" and isinstance(node.args[1], ast.Constant)
+    ):
+        yield from (Value("number"), f" {node.args[1].value}s")
     elif isinstance(node, ast.Call) and _called(node) == "Message":
         yield from _of_catalogue(node)
     else:
@@ -358,7 +362,9 @@ def _name(node: ast.expr) -> str:
         if _called(node) == "len":
             return "number"
         if inner:
-            return _name(inner[0])
+            return _name(inner[-1] if _called(node) == "map" else inner[0])
+        if isinstance(node.func, ast.Attribute):
+            return _name(node.func.value)
         return _called(node).strip("_")
     if isinstance(node, ast.Name):
         return node.id.strip("_").lower()

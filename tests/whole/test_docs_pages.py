@@ -21,7 +21,7 @@ from conftest import make_model
 from layerwise._util.paths import place
 from layerwise._util.silence import silenced
 from layerwise.cli.main import _parser, main
-from page_steps import Code, Command, assert_shown, missing, read_only, steps
+from page_steps import Code, Command, File, assert_shown, missing, read_only, steps
 from proteins import make_esm
 from serving_client import serving
 
@@ -66,6 +66,8 @@ class Reader:
         for step in steps(page):
             if isinstance(step, Code):
                 self._run(step)
+            elif isinstance(step, File):
+                Path(step.name).write_text(step.text, encoding="utf-8")
             else:
                 self._type(step)
 
@@ -243,6 +245,13 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_can_be_pasted(name: str) -> None:
+    """A here-document can't: the marks of its lines would become part of the file."""
+    commands = [step.text for step in steps(text_of(DOCS / f"{name}.md")) if isinstance(step, Command)]
+    assert [command for command in commands if "<<" in command] == []
+
+
 def test_every_how_to_page_is_short() -> None:
     """A how-to page is for somebody with one problem."""
     for page in PAGES:
@@ -260,6 +269,8 @@ def test_what_is_shown_is_compared() -> None:
     (first, second) = steps(f"```console\n{block}```\n")
     assert first == Command("one", ("1", "2"))
     assert second == Command("two <<E\ntext\n\nE", ())
+    (file,) = steps("First. Save this as `a.csv`:\n\n```text\ntext\nb\n```\n")
+    assert file == File("a.csv", "text\nb\n")
     (code,) = steps("```python\nx = 2\nx + 1  # 3\nx  # a name\n```\n")
     assert code == Code("x = 2\nassert_shown((x + 1), 3)\nx  # a name", 1)
 
