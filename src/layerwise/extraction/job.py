@@ -122,8 +122,8 @@ def prepare(
         tuple(sample_of(first)),
     )
     carried = Carried(corpus.types, options.no_text, (*options.keep, *corpus.kept))
-    _tell_left_out(left_out_columns(first, carried))
-    return Job(recipe, settings, corpus.names, corpus, carried, itertools.chain(read, records))
+    left_out = left_out_columns(first, carried)
+    return Job(recipe, settings, corpus.names, corpus, carried, itertools.chain(read, records), left_out)
 
 
 def _reading(options: ExtractOptions, corpus: Corpus) -> Reading:
@@ -237,8 +237,9 @@ class Job:
         corpus: Corpus,
         carried: Carried,
         records: Iterator[Sequence[Example]],
+        left_out: Sequence[str],
     ) -> None:
-        self.recipe, self._settings = recipe, settings
+        self.recipe, self._settings, self._left_out = recipe, settings, left_out
         self._sources, self._corpus, self._carried, self._records = sources, corpus, carried, records
         self.shards = self.texts = 0
         self.told_unknown = False
@@ -296,6 +297,7 @@ class Job:
             writer.manifest, writer.records, self._sources, append=not writer.finished
         )
         if not writer.finished:
+            _tell_left_out(self._left_out)
             self.told_unknown = tell_unknown_of_sample(executor.description, self.recipe.sample)
         try:
             for record in executor.map(self._tasks(writer, share, track), self._reporter(track)):
