@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Tiny models gain nothing from threads, and lose much on a machine that is busy; nor do those of the processes that
 # tests start. Before torch is imported, as it is read but once.
@@ -25,6 +26,9 @@ from layerwise._util.once import forget_texts
 from warm import Python, warm_python
 
 torch.set_num_threads(1)
+# On a busy machine an example takes as long as it takes.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 pytest_plugins = ["serving_fixtures"]
 
 

@@ -293,7 +293,8 @@ def _texts_elsewhere(node: ast.expr, scope: _Scope, depth: int) -> list[tuple[Pa
         inside = replace(scope, inner=function)
         returned = [item.value for item in ast.walk(function) if isinstance(item, ast.Return) and item.value]
         texts = [_texts(value, inside, depth + 1) for value in returned if _may_be_text(value, inside)]
-        return list(filter(_has_words, itertools.chain.from_iterable(texts)))[:_MOST]
+        kept = [text for text in itertools.chain.from_iterable(texts) if not any(text) or _has_words(text)]
+        return kept[:_MOST] if any(map(_has_words, kept)) else []
     return []
 
 

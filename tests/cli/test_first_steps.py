@@ -196,8 +196,8 @@ def test_a_decimal_comma(refused: Refused) -> None:
     message = refused("train", "reviews.lw", "--task", "regress", "--label", "stars", "--out", "x")
     assert "column 'stars' of the text in" in message
     assert (
-        "reviews.csv, line 2, holds '0,5', a number with a comma, and numbers need a point: write 0.5, in the source, or in a "
-        "file for --labels-from (40 of 40 values need it)" in message
+        "reviews.csv, line 2, holds '0,5', a number with a comma, and numbers need a point; write 0.5, in the source, or in a "
+        "file for --labels-from (such values: 40 of 40)" in message
     )
 
 

@@ -72,7 +72,7 @@ def test_a_mix_string_has_one_canonical_form(text: str | int, canonical: str) ->
         ("mean(1;)", "option ''"),
         ("mean(1,2; 0.5,0.5)", "option '0.5,0.5'"),
         ("weighted(1,2)", "the weights are missing"),
-        ("weighted(1,2; 0.5)", "1 weights for 2 layers"),
+        ("weighted(1,2; 0.5)", "1 weight for 2 layers"),
         ("weighted(1,2; a,b)", "'a,b' aren't weights"),
         ("weighted(1,2; nan,1)", "aren't finite"),
         ("weighted(1,2; 1e39,1)", "aren't finite"),

@@ -624,7 +624,7 @@ def test_any_text_can_be_drawn(tmp_path: Path) -> None:
         (lambda: projection(scattered(2, 3), ["1"]), r"shape \(2, 3, 2\) for 1 layers"),
         (lambda: projection(np.zeros((0, 3, 2)), []), "for 0 layers"),
         (lambda: projection(np.zeros((2, 3)), ["1", "2"]), r"give the shape \(layers, points, 2\)"),
-        (lambda: projection(scattered(1, 3), ["1"], ["a"]), "1 labels for 3 points"),
+        (lambda: projection(scattered(1, 3), ["1"], ["a"]), "got 1 label for 3 points"),
         (lambda: projection(scattered(1, 3), ["1"], explained=[]), "0 entries for 1 layers"),
     ],
 )

@@ -251,7 +251,7 @@ def test_one_row_one_layer() -> None:
     assert np.isnan(found["linear_cka"].values).all()
     assert "Only 1 row: most measures need 4 or more." in found.notes
     assert any(note.startswith("Not defined for any layer:") and "linear CKA" in note for note in found.notes)
-    assert any("1 classes in 1 rows" in note for note in found.notes)
+    assert any("1 class in 1 row" in note for note in found.notes)
     json.dumps(found.to_json(), allow_nan=False)
 
 

@@ -225,7 +225,7 @@ def test_texts_beside_labels_tell_of_another_order() -> None:
         with_labels(rows(), table.iloc[SHUFFLED], "label")
     attached = with_labels(rows(), table.assign(text=["new", *TEXTS[1:]]), "label")
     assert attached.notes[1:] == [
-        "1 of 30 texts beside the labels in the DataFrame aren't those of the dataset, the first one beside label 1; labels of "
+        "1 of 30 texts beside the labels in the DataFrame isn't that of the dataset, the first one beside label 1; labels of "
         "other texts would be wrong."
     ]
     assert (
@@ -296,7 +296,7 @@ def test_a_label_per_text_is_one_for_each_of_its_words() -> None:
 def test_a_label_for_each_word_is_needed(tmp_path: Path) -> None:
     path = tmp_path / "gold.txt"
     path.write_text("B-P O O\nO\nO B-P\n")
-    with pytest.raises(RequestError, match=r"gold.txt, line 2: 1 labels for the 2 words of text 1"):
+    with pytest.raises(RequestError, match=r"gold.txt, line 2: 1 label for the 2 words of text 1"):
         with_labels(word_rows(), path, None, task="tag")
 
 
@@ -377,4 +377,4 @@ def test_on_the_command_line(extracted: Path, tmp_path: Path, capsys: pytest.Cap
     assert main([*command[:-1], str(tmp_path / "advised"), "--quiet"]) == 0
     lines.write_text("warm\n")
     assert main(["train", dataset, *arguments, "--out", str(tmp_path / "second")]) == 2
-    assert "1 labels and the dataset 30 texts" in capsys.readouterr().err
+    assert "1 label and the dataset 30 texts" in capsys.readouterr().err

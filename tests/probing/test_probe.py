@@ -393,7 +393,7 @@ def test_the_command_writes_its_files(
     assert "already exists; give a new name" in capsys.readouterr().err
     command[-1] = str(tmp_path / "chinese")
     assert main([*command, "--mix", "mean:1:", "--lang", "zh"]) == 0
-    assert "能区分" not in capsys.readouterr().err, "progress told it, in English"
+    assert "能区分" in capsys.readouterr().err, "notes before the work are in the language of the results"
     command[-1] = str(tmp_path / "other")
     assert main([*command, "--mix", "mean(9:)"]) == 2
     assert "layer 9 doesn't exist" in capsys.readouterr().err

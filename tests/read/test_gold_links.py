@@ -66,7 +66,7 @@ def test_links_to_words_that_do_not_exist_are_refused_with_their_line() -> None:
 
 def test_a_line_for_each_pair() -> None:
     with pytest.raises(
-        SourceError, match=r"gold has 1 lines \(gold line 1 is its last\), and there are 2 sentence pairs"
+        SourceError, match=r"gold has 1 line \(gold line 1 is its last\), and there are 2 sentence pairs"
     ):
         checked(["x", "z"], ["u", "v"], ["0-0"], 0)
     with pytest.raises(SourceError, match=r"gold has 3 lines \(gold line 3 is its last\), and there are 2"):

@@ -112,7 +112,10 @@ def test_a_single_string_is_a_name() -> None:
         SourceError, match=r"^A film doesn't exist; .*stdin; a text stands in a list: \['A film'\]$"
     ):
         open_corpus("A film")
-    with as_flags(), pytest.raises(SourceError, match="or - for stdin$"):
+    with (
+        as_flags(),
+        pytest.raises(SourceError, match="or - for stdin; a text itself comes from stdin: echo 'A film' "),
+    ):
         open_corpus("A film")
 
 

@@ -23,7 +23,7 @@ OTHER_TEXT = {
     | {"column {} holds the ids of texts", "there is no column {}, only {}"}
     | {
         ", or use another column for {}",
-        " ({} of {} need it)",
+        " (such values: {} of {})",
         " of text {},",
         " of the text in {}, line {},",
     }
@@ -31,7 +31,7 @@ OTHER_TEXT = {
         "which is beyond float32 ({}), in which heads compute; give the numbers in a larger unit, or leave it empty",
         "which isn't a finite number; the head was trained on numbers: correct it, or leave it empty",
         "which isn't a finite number; {} needs numbers: correct it, or use {}",
-        "a number with a comma, and numbers need a point: write {}, in the source{}",
+        "a number with a comma, and numbers need a point; write {}, in the source{}",
         ", or in a file for {}",
         "{}.{} or {}{}, whichever is meant",
     },

@@ -46,7 +46,7 @@ def colours(labels: Any, count: int) -> tuple[F64 | None, list[Group]]:
     values = labels.to_pylist() if hasattr(labels, "to_pylist") else np.asarray(labels, object).tolist()
     if len(values) != count:
         raise RequestError(
-            f"there are {count_of(len(values), 'label')} for {count_of(count, 'point')}; give one per point"
+            f"got {count_of(len(values), 'label')} for {count_of(count, 'point')}; give one per point"
         )
     cleaned = [None if _missing(value) else value for value in values]
     present = [value for value in cleaned if value is not None]

@@ -112,9 +112,10 @@ def _numbers(dataset: Layered, labelled: Labelled, column: str, *, scoring: bool
     if len(wrong):
         value = rest.values[wrong[0]]
         place = _place_of(dataset, int(rest.docs[wrong[0]]))
-        all_wrong = f" ({len(wrong):,} of {count_of(len(rest), 'value')} need it)" if len(wrong) > 1 else ""
         problem = _why_no_number(value, float(numbers[wrong[0]]), scoring=scoring)
-        raise RequestError(f"column {column!r}{place} holds {value!r:.60}, {problem}{all_wrong}")
+        raise RequestError(
+            f"column {column!r}{place} holds {value!r:.60}, {problem} (such values: {len(wrong):,} of {len(rest):,})"
+        )
     return replace(rest, values=numbers, dropped=int((~has_label).sum()))
 
 
@@ -274,7 +275,7 @@ def _why_no_number(value: Any, number: float, *, scoring: bool) -> str:
     if with_point is not None:
         corrected = f", or in a file for {argument('labels_from')}" if is_offered("labels_from") else ""
         return (
-            f"a number with a comma, and numbers need a point: write {with_point}, in the source{corrected}"
+            f"a number with a comma, and numbers need a point; write {with_point}, in the source{corrected}"
         )
     if scoring:
         return "which isn't a finite number; the head was trained on numbers: correct it, or leave it empty"
@@ -311,7 +312,9 @@ def _place_of(dataset: Layered, doc: int) -> str:
         rows = np.flatnonzero(texts["doc"].to_numpy() == doc)
         if len(rows):
             source, line = (texts[name][int(rows[0])].as_py() for name in ("source", "line"))
-            return f" of the text in {source}, line {line}," if line is not None else f" of text {doc},"
+            if line is None:
+                break
+            return f" of the text in {source}, line {line},"
     return f" of text {doc},"
 
 
