@@ -335,7 +335,9 @@ def _pieces(node: ast.expr, scope: _Scope) -> Iterator[Part]:
     elif (
         isinstance(node, ast.Call) and _called(node) == "count_of" and isinstance(node.args[1], ast.Constant)
     ):
-        yield from (Value("number"), f" {node.args[1].value}s")
+        noun = node.args[2] if len(node.args) > 2 else node.args[1]
+        plural = str(noun.value) if isinstance(noun, ast.Constant) else ""
+        yield from (Value("number"), f" {plural}" if len(node.args) > 2 else f" {plural}s")
     elif isinstance(node, ast.Call) and _called(node) == "Message":
         yield from _of_catalogue(node)
     else:
