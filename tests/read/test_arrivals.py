@@ -2,11 +2,11 @@
 
 import io
 import os
+import socket
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,13 +15,26 @@ from layerwise.read.arrivals import WatchedInput
 from layerwise.read.shards import shards
 
 
+class Sender:
+    """Sends bytes to standard input, which is a socket: its end comes even while a forked process has a copy of it."""
+
+    def __init__(self, stream: socket.socket) -> None:
+        self._stream = stream
+
+    def write(self, data: bytes) -> None:
+        self._stream.sendall(data)
+
+    def close(self) -> None:
+        self._stream.shutdown(socket.SHUT_WR)
+
+
 @pytest.fixture
-def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The end to write to of a pipe that is standard input."""
-    read, write = os.pipe()
-    with open(read, "rb") as there, open(write, "wb", buffering=0) as here:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(there))
-        yield here
+def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sender]:
+    """Sends to what is standard input."""
+    here, there = socket.socketpair()
+    with here, there, open(there.fileno(), "rb", closefd=False) as stream:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stream))
+        yield Sender(here)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +49,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     ],
 )
 def test_a_record_is_there_with_its_last_line(
-    pipe: Any, format: str, encoding: str, header: str, lines: list[str]
+    pipe: Sender, format: str, encoding: str, header: str, lines: list[str]
 ) -> None:
     """Each record is read before the next is written; a read that waited for more would never end."""
     codec = "utf-16-le" if encoding == "utf-16" else encoding
@@ -56,7 +69,7 @@ def test_a_record_is_there_with_its_last_line(
     assert list(records) == []
 
 
-def test_what_comes_fast_comes_together(pipe: Any) -> None:
+def test_what_comes_fast_comes_together(pipe: Sender) -> None:
     """A shard ends where the input pauses, and is otherwise as large as the rule says."""
     corpus = open_corpus("-")
     parts = shards(corpus.records(), 4, 1000, waits=lambda: corpus.waits)
@@ -111,7 +124,7 @@ def test_bytes_are_read_as_they_are(tmp_path: Path) -> None:
         assert out + stream.read() == data
 
 
-def test_compressed_input_is_not_watched(pipe: Any) -> None:
+def test_compressed_input_is_not_watched(pipe: Sender) -> None:
     """How many lines are in what has arrived isn't known."""
     import gzip
 
