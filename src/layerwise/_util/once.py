@@ -1,15 +1,23 @@
 """Messages that are told once in a process, however often what they are about happens."""
 
-_texts: set[str] = set()
+_memories: list[set[str]] = []
 
 
-def is_news(text: str) -> bool:
-    """Return whether this process tells a message for the first time, and remember it."""
-    news = text not in _texts
-    _texts.add(text)
-    return news
+class ToldMessages:
+    """The messages that one place has told."""
+
+    def __init__(self) -> None:
+        self._texts: set[str] = set()
+        _memories.append(self._texts)
+
+    def is_new(self, text: str) -> bool:
+        """Return whether a message is told for the first time, and remember it."""
+        new = text not in self._texts
+        self._texts.add(text)
+        return new
 
 
 def forget_texts() -> None:
-    """Forget which messages were told, for the next command in the same process."""
-    _texts.clear()
+    """Forget which messages were told anywhere, for the next command in the same process."""
+    for memory in _memories:
+        memory.clear()

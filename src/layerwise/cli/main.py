@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from layerwise import __version__
 from layerwise._util import threads
+from layerwise._util.once import forget_texts
 from layerwise._util.paths import faults, reason
 from layerwise._util.silence import warned_once
 from layerwise.arguments import as_flags, offering
@@ -133,7 +134,7 @@ class _Notes(logging.Handler):
 @contextmanager
 def _notes_shown() -> Iterator[None]:
     """Show log messages of the package until the end of the block, each message once."""
-    output.forget_notes()
+    forget_texts()
     logger, notes = logging.getLogger("layerwise"), _Notes()
     logger.addHandler(notes)
     try:

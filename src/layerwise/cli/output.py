@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from layerwise._util import display
-from layerwise._util.once import forget_texts
+from layerwise._util.once import ToldMessages
 
-_printed_notes: set[str] = set()
+NOTES = ToldMessages()
 
 
 def print_lines(*lines: str) -> None:
@@ -41,7 +41,7 @@ def print_message(text: str) -> None:
 
 def print_note(text: str) -> None:
     """Print a message on stderr, in one line of at most 1,000 characters; not a second time in the same command."""
-    if is_new(text):
+    if NOTES.is_new(text):
         print_message(f"note: {_cut(one_line(text), 1000)}")
 
 
@@ -49,19 +49,6 @@ def print_notes(texts: Iterable[str]) -> None:
     """Print several messages as `print_note` does."""
     for text in texts:
         print_note(text)
-
-
-def is_new(text: str) -> bool:
-    """Return whether the command prints this message for the first time, and remember the message."""
-    new = text not in _printed_notes
-    _printed_notes.add(text)
-    return new
-
-
-def forget_notes() -> None:
-    """Forget which messages were printed, for the next command in the same process."""
-    _printed_notes.clear()
-    forget_texts()
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> list[str]:

@@ -69,7 +69,7 @@ class ProgressDisplay:
     def __call__(self, event: Progress) -> None:
         """Store an event, and print it when a line is due."""
         with self._lock:
-            if event.note and not self._quiet and output.is_new(event.note):
+            if event.note and not self._quiet and output.NOTES.is_new(event.note):
                 self._wipe()
                 self._write(f"layerwise: {output.visible(text_in(event.note, self._lang), 400)}\n")
             self._event, self._at = replace(event, note=""), self._clock()

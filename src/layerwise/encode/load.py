@@ -10,7 +10,7 @@ from typing import Any
 
 from layerwise import choices
 from layerwise._util.locks import new_lock
-from layerwise._util.once import is_news
+from layerwise._util.once import ToldMessages
 from layerwise._util.threads import computing
 from layerwise.arguments import argument
 from layerwise.encode import hf, int8
@@ -23,6 +23,7 @@ from layerwise.encode.request import Loading
 from layerwise.errors import RequestError
 
 _LOG = logging.getLogger("layerwise")
+_TOLD = ToldMessages()
 _LOADING = new_lock()
 _KEPT = 2  # encoders, each with a model in memory: enough to compare two models
 
@@ -120,7 +121,7 @@ def log_notes(notes: Iterable[str]) -> None:
     A script loads the same model for many verbs, and these steps concern none of the layers.
     """
     for note in notes:
-        if getattr(note, "key", None) != STEPS or is_news(note):
+        if getattr(note, "key", None) != STEPS or _TOLD.is_new(note):
             _LOG.warning("%s", note)
 
 
