@@ -14,8 +14,8 @@ from typing import Any
 from common import Goal, documentation, heading, interleaved, ratio, show, show_goals, write_jsonl
 
 import layerwise as lw
-from layerwise.encode import hf
 from layerwise.encode.checkpoint import find_checkpoint
+from layerwise.encode.hf import saving
 
 ROUNDS = 3
 # What, its precision, and how many texts; a shard has 2,048.
@@ -38,7 +38,7 @@ def main() -> None:
     ]
     goals = []
     with tempfile.TemporaryDirectory(prefix="layerwise-bench-") as name:
-        hf.save_random(Path(name) / "BERT-base", find_checkpoint("minilm"))
+        saving.save_random(Path(name) / "BERT-base", find_checkpoint("minilm"))
         for model, precision, count in WAYS:
             path = model if model == "minilm" else Path(name) / model
             encoder = lw.load_encoder(path, device="cpu", precision=precision)

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from layerwise.encode import hf
 from layerwise.encode.encoder import Encoder
+from layerwise.encode.hf import loading
 from layerwise.encode.plain_loop import PlainLoop
 
 BATCH = 32
@@ -64,7 +64,7 @@ class Batches:
     """Padded batches of 32 texts of about the same length."""
 
     def __init__(self, encoder: Encoder) -> None:
-        self.loaded = hf.load(encoder.checkpoint, device="cpu")
+        self.loaded = loading.load(encoder.checkpoint, device="cpu")
         self._length = encoder.max_length
 
     def of(self, texts: Sequence[str], tensors: str) -> Iterator[tuple[list[int], Any]]:

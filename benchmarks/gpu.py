@@ -19,10 +19,11 @@ import torch
 from common import Goal, documentation, heading, show, show_goals, write_jsonl
 
 import layerwise as lw
-from layerwise.encode import hf, linear
+from layerwise.encode import linear
 from layerwise.encode.checkpoint import find_checkpoint
 from layerwise.encode.encoder import Encoder, examples_of_texts
 from layerwise.encode.gather import Memory
+from layerwise.encode.hf import saving
 from layerwise.encode.plain_loop import PlainLoop
 from layerwise.encode.shard_plan import PlannedShard
 
@@ -54,7 +55,7 @@ def main() -> None:
     print(f"ceiling of a bf16 product: {ceiling / 1e3:,.0f} TFLOP/s")
     with tempfile.TemporaryDirectory(prefix="layerwise-bench-") as name:
         folder = Path(name)
-        hf.save_random(folder / "model", find_checkpoint("minilm"))
+        saving.save_random(folder / "model", find_checkpoint("minilm"))
         flop = PlainLoop(find_checkpoint(folder / "model"), "cuda").flop_per_token()
         best = alone(lw.load_encoder(folder / "model", device="cuda", precision="bf16"), flop / 1e9 / ceiling)
         torch.cuda.empty_cache()

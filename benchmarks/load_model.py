@@ -72,14 +72,14 @@ def _memory() -> dict[str, float]:
 def main() -> None:
     """Measure and print."""
     heading(f"load_model: the comparison at load, medians of {ROUNDS} interleaved processes per shape")
-    from layerwise.encode import hf
     from layerwise.encode.checkpoint import find_checkpoint
+    from layerwise.encode.hf import saving
     from layerwise.extraction.speed import SHAPES
 
     measured: dict[str, list[dict[str, float]]] = {shape: [] for shape in SHAPES}
     with tempfile.TemporaryDirectory(prefix="layerwise-bench-") as name:
         for shape, family in SHAPES.items():
-            hf.save_random(Path(name) / shape, find_checkpoint("minilm"), family)
+            saving.save_random(Path(name) / shape, find_checkpoint("minilm"), family)
         for _ in range(ROUNDS):
             for shape, runs in measured.items():
                 command = [sys.executable, __file__, str(Path(name) / shape)]

@@ -38,9 +38,10 @@ from foreign import (
 from history import Figure
 
 import layerwise as lw
-from layerwise.encode import hf, int8
+from layerwise.encode import int8
 from layerwise.encode.checkpoint import find_checkpoint
 from layerwise.encode.encoder import Encoder
+from layerwise.encode.hf import saving
 from layerwise.encode.plain_loop import PlainLoop
 
 TEXTS, ROUNDS, COMPARED, CALIBRATING = 256, 3, 24, 300
@@ -122,7 +123,7 @@ def race(texts: Sequence[str], calibrating: Sequence[str], rounds: int, flair: s
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="layerwise-bench-"))
         stack.enter_context(quiet())
-        hf.save_random(Path(folder), find_checkpoint("minilm"))
+        saving.save_random(Path(folder), find_checkpoint("minilm"))
         encoder = lw.load_encoder(folder, device="cpu")
         batches = Batches(encoder)
         ways = plain_ways(encoder, batches)

@@ -169,7 +169,7 @@ def _model(shape: str) -> Iterator[str]:
         yield "minilm"
         return
     with tempfile.TemporaryDirectory() as folder:
-        encode.hf.save_random(Path(folder), encode.checkpoint.find_checkpoint("minilm"), "bert")
+        encode.hf.saving.save_random(Path(folder), encode.checkpoint.find_checkpoint("minilm"), "bert")
         yield folder
 
 

@@ -18,9 +18,10 @@ from history import Figure
 from torch import nn
 
 import layerwise as lw
-from layerwise.encode import attention, engine, hf, int8, linear
+from layerwise.encode import attention, engine, int8, linear
 from layerwise.encode.checkpoint import find_checkpoint
 from layerwise.encode.encoder import Encoder
+from layerwise.encode.hf import saving
 from layerwise.encode.linear import PackedLinear
 from layerwise.extraction.shard_maker import ShardMaker
 from layerwise.store.shard import ShardWriter
@@ -108,7 +109,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="layerwise-bench-") as name:
         folder = Path(name)
         source = write_jsonl(folder / "texts.jsonl", documentation(TEXTS))
-        hf.save_random(folder / "model", find_checkpoint("minilm"))
+        saving.save_random(folder / "model", find_checkpoint("minilm"))
         encoders = {p: lw.load_encoder(folder / "model", precision=p) for p in PRECISIONS}
         for encoder in encoders.values():
             watch_model(clock, encoder)

@@ -13,7 +13,7 @@ from common import Goal, documentation, heading, interleaved, ratio, show, show_
 
 import layerwise as lw
 from layerwise.encode.checkpoint import find_checkpoint
-from layerwise.encode.hf import save_random
+from layerwise.encode.hf.saving import save_random
 
 TEXTS, ROUNDS = 256, 5
 WAYS = {

@@ -12,7 +12,7 @@ from common import ROOT, Goal, heading, show, show_goals
 sys.path.insert(0, str(ROOT / "tests"))
 
 from layerwise.encode.checkpoint import find_checkpoint
-from layerwise.encode.hf import save_random
+from layerwise.encode.hf.saving import save_random
 from layerwise.encode.load import load_quietly
 from layerwise.encode.request import Loading
 from layerwise.encode.tensorflow.bundle import Bundle

@@ -43,15 +43,15 @@ def test_shapes_are_of_12_blocks_and_width_768(
     """Without the weights, which take seconds to draw."""
     from transformers import AutoConfig, AutoModel
 
-    from layerwise.encode import hf
     from layerwise.encode.checkpoint import find_checkpoint
+    from layerwise.encode.hf import saving
 
     class Described:
         def __init__(self, config: Any) -> None:
             self.save_pretrained = config.save_pretrained
 
     monkeypatch.setattr(AutoModel, "from_config", Described)
-    hf.save_random(tmp_path, find_checkpoint("minilm"), family)
+    saving.save_random(tmp_path, find_checkpoint("minilm"), family)
     config = AutoConfig.from_pretrained(tmp_path)
     assert (config.model_type, config.num_hidden_layers, config.hidden_size) == (family, 12, 768)
     assert config.vocab_size == 30522

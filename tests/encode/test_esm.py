@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import layerwise as lw
-from layerwise.encode import hf
 from layerwise.encode.esm_tokenizer import rebuilt_description
+from layerwise.encode.hf.tokenizer import _from_description
 from proteins import NUCLEOTIDES, VOCABULARY, make_esm, write_tokenizer
 
 SEQUENCES = [
@@ -204,7 +204,7 @@ def test_rebuilt_tokenizers_are_those_of_transformers(
     vocabulary, special = (VOCABULARY, {}) if kind == "residues" else (NUCLEOTIDES, {"eos_token": None})
     folder = tmp_path_factory.mktemp("tokenizer") / kind
     original: Any = AutoTokenizer.from_pretrained(write_tokenizer(folder, vocabulary, **special))
-    rebuilt = hf._from_description(rebuilt_description(original))
+    rebuilt = _from_description(rebuilt_description(original))
     texts = st.lists(st.sampled_from(ALPHABETS[kind]), max_size=30).map("".join)
 
     @settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])

@@ -8,7 +8,7 @@ import pytest
 
 import layerwise as lw
 from layerwise._util import memory
-from layerwise.encode import hf
+from layerwise.encode.hf import weights
 from layerwise.errors import ModelError
 
 
@@ -34,7 +34,7 @@ def test_both_sizes_are_named(
         raise AssertionError("weights were read")
 
     monkeypatch.setattr(memory, "available", lambda: needed - 1)
-    monkeypatch.setattr(hf, "_check_after_loading", loaded)
+    monkeypatch.setattr(weights, "_check_after_loading", loaded)
     with pytest.raises(ModelError) as caught:
         lw.load_encoder(folder, device="cpu", precision=precision)
     sizes = f"takes {needed / 1e9:.2f} GB of memory, and {(needed - 1) / 1e9:.2f} GB are available"

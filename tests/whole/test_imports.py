@@ -77,8 +77,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {"api", "server", "serving"},
 }
 SOLE_TENANTS = {
-    "transformers": {"encode/hf.py", "encode/token_classifier.py"},
-    "tokenizers": {"encode/hf.py"},
+    "transformers": {
+        "encode/hf/__init__.py",
+        "encode/hf/loading.py",
+        "encode/hf/modules.py",
+        "encode/hf/reports.py",
+        "encode/hf/saving.py",
+        "encode/hf/tokenizer.py",
+        "encode/hf/weights.py",
+        "encode/token_classifier.py",
+    },
+    "tokenizers": {"encode/hf/tokenizer.py"},
     "huggingface_hub": {"encode/checkpoint.py"},
     "filelock": {"store/disk.py", "store/locks.py", "_util/temporary.py"},
     "upath": {"_util/paths.py"},

@@ -9,11 +9,11 @@ from layerwise.cutting.description import described
 from layerwise.cutting.plan import CutPlan
 from layerwise.cutting.recipe import recipe_files
 from layerwise.cutting.result import CutModel
-from layerwise.encode import hf
 from layerwise.encode.checkpoint import find_checkpoint
 from layerwise.encode.cut_model import ShortModel, short_model, stored_size, stored_tensors
 from layerwise.encode.cut_parity import CutParity, check_parity
 from layerwise.encode.cut_source import CutSource
+from layerwise.encode.hf import loading, saving
 from layerwise.encode.weight_names import POOLER
 from layerwise.store import disk
 from layerwise.store.layout import to_json
@@ -42,12 +42,12 @@ def write_folder(source: CutSource, plan: CutPlan, folder: Path) -> CutModel:
         ModelError: a family whose blocks can't be cut.
     """
     short = short_model(source, plan.at, plan.dropped)
-    hf.save_model(short.model, stored_tensors(short, source), source.stored_type, folder)
+    saving.save_model(short.model, stored_tensors(short, source), source.stored_type, folder)
     write_tokenizer(source, folder)
     width = source.references.width
     for name, content in recipe_files(source, width).items():
         write_json(folder / name, content)
-    reopened = hf.load(find_checkpoint(folder), device=_device(source))
+    reopened = loading.load(find_checkpoint(folder), device=_device(source))
     parity = check_parity(source, short, reopened.model)
     notes = cut_notes(source, short, parity)
     text = card(source, plan, "sentence-transformers", _usage(parity), notes)
@@ -76,7 +76,7 @@ def write_tokenizer(source: CutSource, folder: Path) -> None:
     checkpoint = source.checkpoint
     root = checkpoint.files.root
     if checkpoint.do_lower_case is not None:
-        hf.save_tokenizer(source.loaded, folder)
+        saving.save_tokenizer(source.loaded, folder)
     else:
         for name in checkpoint.files.tokenizer:
             disk.write_file(folder / Path(name).name, (root / name).read_bytes())

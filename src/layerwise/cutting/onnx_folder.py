@@ -15,10 +15,10 @@ from layerwise.cutting.graph import CutGraph, GraphPlan, leaves_prompt_out
 from layerwise.cutting.onnx_parity import GraphReference
 from layerwise.cutting.plan import CutPlan
 from layerwise.cutting.result import CutModel
-from layerwise.encode import hf
 from layerwise.encode.cut_model import short_model, stored_size
 from layerwise.encode.cut_parity import check_parity
 from layerwise.encode.cut_source import CutSource
+from layerwise.encode.hf import saving
 from layerwise.store import disk
 from layerwise.wording import Message
 
@@ -64,7 +64,7 @@ def write_onnx(source: CutSource, plan: CutPlan, graph: GraphPlan, precision: st
     parity = reference.parity(exact / FILE)
     errors = {} if exact == folder else _quantised(exact, folder, reference)
     write_tokenizer(source, folder)
-    hf.save_config(short.model, folder)
+    saving.save_config(short.model, folder)
     notes = graph_notes(source, graph, errors)
     written = CutModel(
         out=str(folder),

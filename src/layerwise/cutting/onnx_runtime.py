@@ -13,7 +13,7 @@ from torch import nn
 
 from layerwise._util.silence import silenced
 from layerwise.arguments import argument
-from layerwise.encode import hf
+from layerwise.encode.hf import reports
 from layerwise.errors import ModelError, RequestError
 
 PIP = "pip install 'layerwise[onnx]'"
@@ -55,7 +55,7 @@ def export(
     dynamic = torch.export.Dim.DYNAMIC
     shapes = {key: {0: dynamic, 1: dynamic} for key in inputs}
     try:
-        with hf.quiet(), silenced(), _unlogged(), torch.inference_mode(False), torch.no_grad():
+        with reports.quiet(), silenced(), _unlogged(), torch.inference_mode(False), torch.no_grad():
             program: Any = torch.onnx.export(
                 module,
                 (),

@@ -19,9 +19,9 @@ from layerwise.cutting.description import described
 from layerwise.cutting.folder import source_facts, steps_note, write_json
 from layerwise.cutting.plan import CutPlan
 from layerwise.cutting.result import CutModel
-from layerwise.encode import hf
 from layerwise.encode.cut_model import short_model
 from layerwise.encode.cut_source import CutSource
+from layerwise.encode.hf import reports
 from layerwise.encode.taps import hidden_states
 from layerwise.errors import ModelError
 from layerwise.store import disk
@@ -101,7 +101,7 @@ def token_vectors(source: CutSource, plan: CutPlan, ids: Any, track: Tracker) ->
     model = short_model(source, plan.at).model
     device = next(model.parameters()).device
     vectors = []
-    with hf.without_reports():
+    with reports.without_reports():
         for batch in _framed(source, ids, track):
             inputs = {"input_ids": torch.from_numpy(batch).to(device)}
             inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])

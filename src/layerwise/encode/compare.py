@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from layerwise.array_types import I64
-from layerwise.encode import hf, reach
+from layerwise.encode import reach
 from layerwise.encode.batches import Batch, LayerKey, LayerSets, Packing, Sequences, batches
 from layerwise.encode.first_block import NamedTensors, Place, same_inputs
 from layerwise.encode.forwards import MODEL_CODE_ERRORS, Layers
+from layerwise.encode.hf import modules
 from layerwise.encode.probes import CHANGED, PLAIN, SINGLE, Probes
 from layerwise.encode.references import first_layers, read_references
 from layerwise.encode.same_layers import same_layers
@@ -151,10 +152,10 @@ class Comparison:
             tolerance: of the comparison.
         """
         tokens, texts = self._probes.special
-        hf.use_attention(self._model, plain_attention)
+        modules.use_attention(self._model, plain_attention)
         taps, depth = self.references.taps, self.references.depth
         layers = [first_layers(self._model, texts, n, taps, depth) for n in range(len(texts.ids))]
-        hf.use_packed_attention(self._model)
+        modules.use_packed_attention(self._model)
         packable = [
             self._agrees_on_batch(engine, [layers[0], layers[n]], texts.select((0, n)), tolerance, depth)
             for n in range(1, len(layers))

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from layerwise.encode import hf
 from layerwise.encode.cut_source import CutSource
 from layerwise.encode.forwards import MODEL_CODE_ERRORS
+from layerwise.encode.hf import reports, weights
 from layerwise.errors import ModelError
 
 # Entries of configurations that are lists of something else than blocks; of the second by the end of their names.
@@ -49,7 +49,7 @@ def short_model(source: CutSource, at: int, dropped: Sequence[int] = ()) -> Shor
     if len(kept) == source.blocks:
         return ShortModel(source.model, at, kept)
     try:
-        with hf.quiet(), torch.inference_mode():
+        with reports.quiet(), torch.inference_mode():
             return _build(source, at, kept)
     except (*MODEL_CODE_ERRORS, ArithmeticError) as error:
         line = (str(error).splitlines() or [type(error).__name__])[0]
@@ -68,7 +68,7 @@ def refused(source: CutSource, at: int, kept: Sequence[int], why: str) -> ModelE
 def _build(source: CutSource, at: int, kept: tuple[int, ...]) -> ShortModel:
     config = short_config(source.loaded.config, source.blocks, kept, un_normed=_ends_before_norm(source, at))
     tensors = _kept_tensors(source.model, source.blocks, kept)
-    shapes = hf.shapes_of(type(source.model), config)
+    shapes = weights.shapes_of(type(source.model), config)
     zeroed = [name for name in shapes if name in tensors and tensors[name].shape != shapes[name]]
     of_blocks = [name for name in zeroed if _block_number(name, _block_lists(source.model, source.blocks))]
     missing = sorted(set(shapes) - set(tensors)) + of_blocks
@@ -77,7 +77,7 @@ def _build(source: CutSource, at: int, kept: tuple[int, ...]) -> ShortModel:
         what = f"has no {missing[0]}" if missing else f"has no place for {surplus[0]}"
         raise refused(source, at, kept, f"the shorter model {what}, as not all blocks are alike")
     tensors |= {name: torch.zeros(shapes[name]) for name in zeroed}
-    return ShortModel(hf.model_of_tensors(type(source.model), config, tensors), at, kept, tuple(zeroed))
+    return ShortModel(weights.model_of_tensors(type(source.model), config, tensors), at, kept, tuple(zeroed))
 
 
 def _ends_before_norm(source: CutSource, at: int) -> bool:

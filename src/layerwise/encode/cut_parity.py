@@ -13,10 +13,11 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 from layerwise.arguments import argument
-from layerwise.encode import forwards, hf, model_state
+from layerwise.encode import forwards, model_state
 from layerwise.encode.cut_model import ShortModel, refused
 from layerwise.encode.cut_source import CutSource
 from layerwise.encode.forwards import MODEL_CODE_ERRORS, Layers
+from layerwise.encode.hf import reports
 from layerwise.encode.probes import PLAIN
 from layerwise.encode.structure import block_modules
 from layerwise.encode.taps import first_tensor
@@ -57,7 +58,7 @@ def check_parity(source: CutSource, short: ShortModel, reopened: nn.Module) -> C
         ModelError: it gives other layers.
     """
     try:
-        with hf.without_reports(), torch.inference_mode():
+        with reports.without_reports(), torch.inference_mode():
             return _compared(source, short, reopened)
     except (*MODEL_CODE_ERRORS, ArithmeticError) as error:
         line = (str(error).splitlines() or [type(error).__name__])[0]

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from layerwise.arguments import argument
-from layerwise.encode import hf
 from layerwise.encode.batches import Sequences
 from layerwise.encode.checkpoint import STEPS, Checkpoint, find_checkpoint
 from layerwise.encode.devices import choose_device
-from layerwise.encode.hf import Loaded
+from layerwise.encode.hf import loading, reports
+from layerwise.encode.hf.loading import Loaded
 from layerwise.encode.load import log_notes
 from layerwise.encode.probes import make_probes
 from layerwise.encode.references import References, read_references
@@ -118,7 +118,7 @@ def load_cut_source(
             f"model {checkpoint.name!r} is run by code of its own, which can't be cut; without "
             f"{argument('trust_remote_code', True)} transformers' own code of its family is cut, where there is one"
         )
-    loaded = hf.load(checkpoint, device=choose_device(device))
+    loaded = loading.load(checkpoint, device=choose_device(device))
     log_notes(note for note in (*checkpoint.notes, *loaded.notes) if getattr(note, "key", None) != STEPS)
     if getattr(loaded.config, "quantization_config", None) is not None:
         raise ModelError(
@@ -127,6 +127,6 @@ def load_cut_source(
         )
     tokenizer = Tokenizer(loaded, checkpoint.name)
     probes = make_probes(tokenizer, loaded, checkpoint.name)
-    with hf.without_reports(), torch.inference_mode():
+    with reports.without_reports(), torch.inference_mode():
         references = read_references(loaded.model, probes, checkpoint.name)
     return CutSource(checkpoint, loaded, tokenizer, probes.texts, references)

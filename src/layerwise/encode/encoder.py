@@ -12,7 +12,7 @@ from layerwise._util.threads import computing
 from layerwise.arguments import argument, is_offered
 from layerwise.array_types import F32
 from layerwise.encode import checkpoint as checkpoints
-from layerwise.encode import hf, linear
+from layerwise.encode import linear
 from layerwise.encode.checkpoint import Checkpoint
 from layerwise.encode.chunks import OnForward, TextChunk, run_chunks
 from layerwise.encode.context import context_of
@@ -20,6 +20,7 @@ from layerwise.encode.cuts import no_room
 from layerwise.encode.devices import check_process
 from layerwise.encode.engine import Engine, PlainEngine
 from layerwise.encode.gather import Memory, OnBatch, PlannedRows, run_plan
+from layerwise.encode.hf import loading, reports
 from layerwise.encode.identity import ModelIdentity
 from layerwise.encode.int8_samples import calibration_texts
 from layerwise.encode.probes import make_probes
@@ -71,7 +72,7 @@ class Encoder:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        loaded: hf.Loaded,
+        loaded: loading.Loaded,
         loading: Loading,
         *,
         engine: type[Engine | PlainEngine] = Engine,
@@ -87,7 +88,7 @@ class Encoder:
         self.position_limit = loaded.max_length
         probes = make_probes(self.tokenizer, loaded, checkpoint.name)
         samples = calibration_texts(self.tokenizer, loaded) if self.precision == "int8" else None
-        with hf.quiet():
+        with reports.quiet():
             self._engine = engine(loaded, self.precision, probes, checkpoint.name, samples)
         self.blocks, self.width = self._engine.blocks, self._engine.width
         self.layers = layer_names(self.blocks)

@@ -22,11 +22,12 @@ from layerwise._util.locks import new_lock
 from layerwise._util.threads import computing
 from layerwise.arguments import argument
 from layerwise.array_types import F32, I64
-from layerwise.encode import forwards, hf, int8, linear, model_state
+from layerwise.encode import forwards, int8, linear, model_state
 from layerwise.encode.attention import NAME, NARROW, Runs, head_size
 from layerwise.encode.batches import Batch, LayerKey, LayerSets, Packing, Sequences, batches
 from layerwise.encode.compare import Comparison
 from layerwise.encode.first_block import NamedTensors, block_inputs
+from layerwise.encode.hf import loading, modules, reports
 from layerwise.encode.probes import Probes
 from layerwise.encode.references import plain_layers, read_references
 from layerwise.encode.sited_model import SitedModel
@@ -55,7 +56,7 @@ class Engine:
 
     def __init__(
         self,
-        loaded: hf.Loaded,
+        loaded: loading.Loaded,
         precision: str,
         probes: Probes,
         name: str,
@@ -89,12 +90,12 @@ class Engine:
         self._text, self._layer_taps = probes.plain.select([0]), references.taps
         self.blocks, self.width, self.causal = references.blocks, references.width, references.causal
         if self.causal:
-            hf.without_cache(self._model)
+            modules.without_cache(self._model)
         if self.device.type == "cpu":
             make_thread_invariant(self._model)
         # Before linear layers are replaced: a layer with a hook stays.
         self._taps = Taps(references.taps, self._model) if references.taps is not None else Collected()
-        hf.use_linear_layers(self._model)
+        modules.use_linear_layers(self._model)
         self.final_norm = self._taps.final_norm
         # The packing is settled before int8 changes the numbers, so that its tolerance needn't be that of int8.
         exact = "fp32" if samples is not None else precision
@@ -110,7 +111,7 @@ class Engine:
 
     def token_table(self) -> F32:
         """Return the embedding of every token, float32 (vocabulary, width of the table)."""
-        return hf.token_table(self._model)
+        return modules.token_table(self._model)
 
     def attention(self, sequences: Sequences) -> dict[int, torch.Tensor] | None:
         """Return each block's attention in the one window of `sequences`; see `forwards.attention_maps`."""
@@ -118,7 +119,7 @@ class Engine:
         with self._copy_lock:
             if self._eager is None or self._is_stateful:
                 with self._model_restored(self._model):
-                    self._eager = hf.eager_copy(self._model)
+                    self._eager = modules.eager_copy(self._model)
             # Such a model must be adapted to a text of this length before the forward that returns the maps.
             if self._is_stateful and self._eager is not None:
                 forwards.adapt_to_text(self._eager, sequences.ids[0])
@@ -210,7 +211,7 @@ class Engine:
             return
         # torch's products of very small heads depend on the number of threads; `packed_attention` pads such heads.
         one_thread = self.packing != "packed" and self.device.type == "cpu" and self._head_size < NARROW
-        with self._forward_lock, hf.without_reports(), computing(1 if one_thread else None):
+        with self._forward_lock, reports.without_reports(), computing(1 if one_thread else None):
             restore = model_state.snapshot(model)
             try:
                 yield
@@ -322,12 +323,12 @@ class Engine:
         Raises:
             ModelError: no packing agrees, not even one text at a time.
         """
-        plain_attention = hf.use_packed_attention(self._model)
+        plain_attention = modules.use_packed_attention(self._model)
         fast = repack and self.device.type == "cpu" and linear.available(next(self._model.parameters()).dtype)
         packings: tuple[Packing, ...] = ("packed", "padded", "even", "single")
         for self.packing in packings:
             if self.packing == "padded":
-                hf.use_attention(self._model, plain_attention)
+                modules.use_attention(self._model, plain_attention)
             if self._products_agree(comparison, tolerance, fast=fast):
                 return
             # Perhaps only texts with certain tokens can't be packed: these then run alone.
@@ -389,7 +390,7 @@ class PlainEngine:
 
     def __init__(
         self,
-        loaded: hf.Loaded,
+        loaded: loading.Loaded,
         precision: str,
         probes: Probes,
         name: str,
@@ -404,7 +405,7 @@ class PlainEngine:
 
     def token_table(self) -> F32:
         """Return the embedding of every token, float32 (vocabulary, width of the table)."""
-        return hf.token_table(self._model)
+        return modules.token_table(self._model)
 
     def batches(self, sequences: Sequences, budget: int, depths: I64 | None = None) -> list[Batch]:
         """Return one window per batch, whatever budget and depths."""
@@ -423,7 +424,7 @@ class PlainEngine:
             self._run_sites(sequences.select([window]), sites, on_layer)
         if sites == keys:
             return
-        with self._forward_lock, hf.without_reports():
+        with self._forward_lock, reports.without_reports():
             states = plain_layers(self._model, sequences, window)
         with torch.inference_mode():
             for layer in sorted(key for key in keys if isinstance(key, int)):
@@ -431,7 +432,7 @@ class PlainEngine:
 
     def sited(self) -> SitedModel:
         """Return the copy of the model that delivers sites; it is made, and its sites are found, at the first call."""
-        with self._forward_lock, hf.without_reports():
+        with self._forward_lock, reports.without_reports():
             if self._sited is None:
                 self._sited = SitedModel(self._model, self._layer_taps, self._text, _run_plain)
             return self._sited
@@ -441,7 +442,7 @@ class PlainEngine:
         sited, tokens = self.sited(), len(text.ids[0])
         forward = Forward(sites, lambda key, hidden: on_layer(key, hidden[0, :tokens]))
         if sited.taps is not None:
-            with self._forward_lock, hf.without_reports(), torch.inference_mode():
+            with self._forward_lock, reports.without_reports(), torch.inference_mode():
                 sited.taps.run(lambda: _run_plain(sited.model, text), forward)
 
 

@@ -1,7 +1,7 @@
 """The facts about a model that `info` shows."""
 
-from layerwise.encode import hf
 from layerwise.encode.checkpoint import Checkpoint
+from layerwise.encode.hf import loading
 from layerwise.encode.references import is_causal
 from layerwise.encode.structure import model_structure
 from layerwise.results import Facts
@@ -13,9 +13,9 @@ def model_facts(checkpoint: Checkpoint, *, trust_remote_code: bool) -> Facts:
     Raises:
         ModelError: a configuration that can't be read.
     """
-    described = hf.describe(checkpoint, trust_remote_code=trust_remote_code)
-    model, tensors = hf.load_model(checkpoint, trust_remote_code=trust_remote_code)
-    tokenizer = hf.describe_tokenizer(checkpoint, trust_remote_code=trust_remote_code)
+    described = loading.describe(checkpoint, trust_remote_code=trust_remote_code)
+    model, tensors = loading.load_model(checkpoint, trust_remote_code=trust_remote_code)
+    tokenizer = loading.describe_tokenizer(checkpoint, trust_remote_code=trust_remote_code)
     limits = [limit for limit in (described["positions"], tokenizer["max_length"]) if limit is not None]
     content = {
         "kind": "model",

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from layerwise.array_types import I64
-from layerwise.encode import hf, model_state
+from layerwise.encode import model_state
+from layerwise.encode.hf import reports
 from layerwise.encode.taps import Tap, find_taps, hidden_states, record_layers
 
 # The errors that a model's code may raise when it is run in a way that it wasn't written for.
@@ -86,7 +87,7 @@ def attention_maps(
     A block without attention, such as a convolution or a recurrence, isn't among them.
 
     Args:
-        model: an `hf.eager_copy`.
+        model: an `modules.eager_copy`.
         ids, type_ids: the numbers of the tokens and of their segments.
         blocks: the number of blocks of the model.
 
@@ -137,7 +138,7 @@ def _blocks_of(maps: Sequence[Any], outputs: Sequence[tuple[str, Any]]) -> list[
 @torch.inference_mode()
 def adapt_to_text(model: nn.Module, ids: I64) -> None:
     """Run a model on a text for the changes that the forward makes to it (BigBird replaces its attention)."""
-    with hf.without_reports():
+    with reports.without_reports():
         model(input_ids=torch.tensor(ids, device=next(model.parameters()).device)[None])
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from layerwise.encode.batches import Sequences
-from layerwise.encode.hf import Loaded
+from layerwise.encode.hf.loading import Loaded
 from layerwise.encode.tokenizer import Tokenizer
 
 _SENTENCES = (

@@ -13,17 +13,18 @@ from layerwise._util.locks import new_lock
 from layerwise._util.once import ToldMessages
 from layerwise._util.threads import computing
 from layerwise.arguments import argument
-from layerwise.encode import hf, int8
+from layerwise.encode import int8
 from layerwise.encode.checkpoint import STEPS, find_checkpoint, local_folder
 from layerwise.encode.devices import choose_device
 from layerwise.encode.encoder import Encoder
 from layerwise.encode.engine import PlainEngine
+from layerwise.encode.hf.loading import load
 from layerwise.encode.prompts import prompt_notes
 from layerwise.encode.request import Loading
 from layerwise.errors import RequestError
 
 _LOG = logging.getLogger("layerwise")
-_TOLD = ToldMessages()
+_STEP_NOTES = ToldMessages()
 _LOADING = new_lock()
 _KEPT = 2  # encoders, each with a model in memory: enough to compare two models
 
@@ -121,7 +122,7 @@ def log_notes(notes: Iterable[str]) -> None:
     A script loads the same model for many verbs, and these steps concern none of the layers.
     """
     for note in notes:
-        if getattr(note, "key", None) != STEPS or _TOLD.is_new(note):
+        if getattr(note, "key", None) != STEPS or _STEP_NOTES.is_new(note):
             _LOG.warning("%s", note)
 
 
@@ -143,7 +144,7 @@ def _load(model: str | Path, loading: Loading) -> Encoder:
         model, loading.revision, adapter=loading.adapter, allow_pickle=allow_pickle, trust_remote_code=trust
     )
     checkpoint = replace(checkpoint, random=loading.random)
-    loaded = hf.load(checkpoint, device=device, precision=precision, trust_remote_code=trust)
+    loaded = load(checkpoint, device=device, precision=precision, trust_remote_code=trust)
     # Record the commit, because a branch may have moved when the encoder is loaded again in another process.
     loading = replace(
         loading, revision=checkpoint.revision, device=device, adapter=_absolute(loading.adapter)
@@ -198,7 +199,7 @@ def load_plain_encoder(
             trust_remote_code=trust_remote_code,
         )
         checkpoint = replace(checkpoint, random=random)
-        loaded = hf.load(checkpoint, device=device, trust_remote_code=trust_remote_code)
+        loaded = load(checkpoint, device=device, trust_remote_code=trust_remote_code)
         encoder = Encoder(checkpoint, loaded, loading, engine=PlainEngine)
     log_notes(encoder.notes_besides_prompts)
     return encoder

@@ -6,15 +6,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from layerwise.encode import hf
 from layerwise.encode.checkpoint import Checkpoint
+from layerwise.encode.hf import loading
 
 
 class PlainLoop:
     """Plain transformers: every layer of every token, as numpy arrays in memory."""
 
     def __init__(self, checkpoint: Checkpoint, device: str) -> None:
-        loaded = hf.load(checkpoint, device=device)
+        loaded = loading.load(checkpoint, device=device)
         self._model, self._tokenizer, self._device = loaded.model, loaded.tokenizer, device
         self._length = min(loaded.max_length, checkpoint.max_length or loaded.max_length)
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from layerwise.array_types import I64
 from layerwise.encode.batches import Packing, Sequences
-from layerwise.encode.hf import Loaded
+from layerwise.encode.hf.loading import Loaded
 from layerwise.encode.tokenizer import Tokenizer, Tokens
 from layerwise.errors import ModelError
 

@@ -11,10 +11,11 @@ import numpy as np
 from torch import nn
 
 from layerwise.array_types import I64
-from layerwise.encode import forwards, hf
+from layerwise.encode import forwards
 from layerwise.encode.batches import Sequences
 from layerwise.encode.block_kinds import depth_of_all_kinds
 from layerwise.encode.forwards import MODEL_CODE_ERRORS, Layers
+from layerwise.encode.hf import reports
 from layerwise.encode.probes import CHANGED, PLAIN, Probes
 from layerwise.encode.same_layers import same_layers
 from layerwise.encode.taps import Tap
@@ -104,7 +105,7 @@ def is_causal(model: nn.Module) -> bool | None:
     """Return whether each token attends only to itself and to tokens before it; None for a model that doesn't run."""
     texts = Sequences([np.array([1, 2, 3]), np.array([1, 3, 2])], None)
     try:
-        with hf.without_reports():
+        with reports.without_reports():
             first, second = (plain_layers(model, texts, number) for number in range(2))
     except MODEL_CODE_ERRORS:
         return None

@@ -10,8 +10,9 @@ from typing import Any
 from torch import nn
 
 from layerwise.array_types import I64
-from layerwise.encode import hf, model_state
+from layerwise.encode import model_state
 from layerwise.encode.batches import Sequences
+from layerwise.encode.hf import modules
 from layerwise.encode.sites import ModelSites, find_sites
 from layerwise.encode.taps import Tap, Taps
 from layerwise.encode.thread_invariance import make_thread_invariant
@@ -42,7 +43,7 @@ class SitedModel:
             text: a text of several tokens.
             run: runs a model on one text.
         """
-        copied = hf.shared_copy(model)
+        copied = modules.shared_copy(model)
         if next(model.parameters()).device.type == "cpu":
             make_thread_invariant(copied)
         taps = None if taps is None else _moved(taps, model, copied)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import transformers
 
-from layerwise.encode import hf
+from layerwise.encode.hf import reports
 from layerwise.errors import ModelError
 
 _STRIDE = 4  # neighbouring windows of a long text share a quarter
@@ -26,7 +26,7 @@ class TokenClassifier:
         """
         local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
-            with hf.quiet():
+            with reports.quiet():
                 config = transformers.AutoConfig.from_pretrained(folder, **local)
                 if not any("TokenClassification" in name for name in config.architectures or ()):
                     raise ModelError(
@@ -67,7 +67,7 @@ class TokenClassifier:
         for ids, mask, offsets in zip(
             encoded["input_ids"], encoded["attention_mask"], encoded["offset_mapping"], strict=True
         ):
-            with torch.inference_mode(), hf.quiet():
+            with torch.inference_mode(), reports.quiet():
                 logits = self._model(
                     input_ids=torch.tensor([ids]), attention_mask=torch.tensor([mask])
                 ).logits[0]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from layerwise._util.silence import is_panic
 from layerwise.arguments import argument
 from layerwise.array_types import I64
-from layerwise.encode.hf import Loaded
+from layerwise.encode.hf.loading import Loaded
 from layerwise.encode.model_errors import first_line
 from layerwise.encode.python_tokenizers import PythonBackend
 from layerwise.errors import ModelError, RequestError

@@ -195,7 +195,7 @@ def _model(model: str | Path, shape: str | None) -> Iterator[str]:
         yield str(model)
         return
     with TemporaryFolder() as folder:
-        encode.hf.save_random(folder.path, encode.checkpoint.find_checkpoint("minilm"), SHAPES[shape])
+        encode.hf.saving.save_random(folder.path, encode.checkpoint.find_checkpoint("minilm"), SHAPES[shape])
         yield str(folder.path)
 
 
