@@ -23,6 +23,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from layerwise._util.once import forget_texts
+from loaded_models import ROOMS, LoadedModels, loading_once
 from warm import Python, warm_python
 
 torch.set_num_threads(1)
@@ -219,6 +220,22 @@ if os.environ.get("LAYERWISE_TEST_ROUNDING") == "rows":  # see rounding.py
         from rounding import products_that_round_by_rows
 
         yield from products_that_round_by_rows()
+
+
+LOADED = LoadedModels()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Choose whether the test and its fixtures may use models that others have loaded."""
+    LOADED.kept = item.path.parent.name in ROOMS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _models_are_loaded_once() -> Iterator[None]:
+    """Verbs and commands use a model again that one before them has loaded."""
+    with loading_once(LOADED):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -621,6 +621,7 @@ def test_env(run: Run) -> None:
     assert all(name in got.out for name in versions)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_ceilings", "fast_bf16")
 def test_bench_json(run: Run, tiny: list[str]) -> None:
     got = run("bench", "--texts", "2", "--rounds", "1", "--json", "--quiet", *tiny)  # it may take a minute

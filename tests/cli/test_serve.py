@@ -20,6 +20,7 @@ import pytest
 import layerwise as lw
 from layerwise.cli.main import main
 from layerwise.server.run import HttpServer
+from selection import few_of
 from waiting import SECONDS, until
 
 
@@ -70,6 +71,7 @@ class Load(threading.Thread):
                 self.answers += 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_a_stop_under_load_breaks_no_answer(model: str, sent: signal.Signals) -> None:
     with process(model) as (started, address):
@@ -218,7 +220,7 @@ def test_heads_of_other_models_are_refused(
     assert "2 heads are called 'mood'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("library", ["starlette", "uvicorn", "prometheus_client"])
+@pytest.mark.parametrize("library", few_of(["starlette", "uvicorn", "prometheus_client"], "starlette"))
 def test_a_missing_library_is_named_with_its_extra(library: str) -> None:
     code = (
         f"import sys; sys.modules[{library!r}] = None\n"

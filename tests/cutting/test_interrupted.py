@@ -9,6 +9,7 @@ import pytest
 import layerwise as lw
 from layerwise.cutting import table as tables
 from layerwise.store import disk
+from selection import few_of
 
 OUTPUTS: dict[str, Callable[[Any, Path], Any]] = {
     "folder": lambda model, out: lw.cut(model, out, at=2, device="cpu"),
@@ -44,7 +45,7 @@ def few_texts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [name if name != "onnx" else pytest.param(name, marks=pytest.mark.slow) for name in OUTPUTS]
+    "kind", few_of(OUTPUTS, *(name for name in OUTPUTS if name not in ("onnx", "table")))
 )
 def test_what_is_interrupted_leaves_nothing(
     kind: str, model_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

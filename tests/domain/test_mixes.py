@@ -12,6 +12,7 @@ from layerwise.array_types import F32
 from layerwise.errors import RequestError
 from layerwise.mixes import HOWS, LayerStats, Mix, apply_mix, layer_stats, parse_mix
 from layerwise.store import LayerDataset
+from selection import few_of
 from stored import make, written
 
 BLOCKS = 6
@@ -275,7 +276,7 @@ def test_statistics_need_rows_and_every_layer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
-@pytest.mark.parametrize("how", ["mean", "max", "concat", "sum"])
+@pytest.mark.parametrize("how", few_of(["mean", "max", "concat", "sum"], "mean", "concat"))
 def test_a_mix_holds_little_besides_its_result(tmp_path: Path, how: str, dtype: str) -> None:
     rows = 60_000
     dataset = make(tmp_path / "d", (rows // 2, rows // 2), dtype=dtype)

@@ -21,6 +21,7 @@ from layerwise.encode.checkpoint import find_checkpoint
 from layerwise.encode.model_file_names import is_read
 from layerwise.errors import DatasetError, HeadError, LayerwiseError, ModelError
 from reference import Plain, worst
+from selection import few_of
 
 TEXTS = ["Every layer of every ENCODER, as data.", "a word <new> b", "It's naïve: 3.14!"]
 
@@ -169,7 +170,7 @@ def outcome_of(folder: Path, expected_hashes: dict[str, str], before: list[NDArr
 
 @pytest.mark.parametrize(
     "kind",
-    ["bert", "recipe", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("roberta", "vocabulary"))],
+    few_of(["bert", "recipe", "roberta", "vocabulary"], "bert"),
 )
 def test_a_changed_file_changes_a_hash_or_no_vector(kind: str, tmp_path: Path) -> None:
     draw = random.Random(kind)

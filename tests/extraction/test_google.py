@@ -97,6 +97,7 @@ def contents(root: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((root / "shards").iterdir(), key=str)}
 
 
+@pytest.mark.slow
 def test_it_holds_what_a_disk_holds(bucket: str, model: str, tmp_path: Path) -> None:
     local = lw.extract(f"{bucket}/texts.txt", tmp_path / "local", model=model, **OPTIONS)
     dataset = lw.extract(f"{bucket}/*.txt", f"{bucket}/out", model=model, **OPTIONS)

@@ -13,6 +13,7 @@ import layerwise as lw
 from layerwise.cli.main import main
 from layerwise.errors import DatasetError, HeadError, RequestError
 from layerwise.page.content import facts
+from selection import few_of
 from st_folders import make_folder, write
 
 PROMPTS = {"query": "query: ", "passage": "passage: "}
@@ -124,7 +125,11 @@ def test_verify_and_repair_put_the_prompt_before_texts(
 
 @pytest.mark.parametrize(
     ("included", "family", "words"),
-    [(True, "bert", False), (False, "bert", False), (False, "roberta", False), (False, "bert", True)],
+    few_of(
+        [(True, "bert", False), (False, "bert", False), (False, "roberta", False), (False, "bert", True)],
+        (True, "bert", False),
+        (False, "bert", False),
+    ),
 )
 def test_pool_gives_what_extract_gives_or_refuses(
     included: bool, family: str, words: bool, model_folder: Callable[[str], Path], tmp_path: Path

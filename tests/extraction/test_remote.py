@@ -574,6 +574,7 @@ def test_a_store_that_never_answers_is_asked_again(
     assert check_files(f"{bucket}/out") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["403", "503"])
 def test_a_store_that_stays_down_is_told_and_nothing_is_half_committed(
     bucket: str,

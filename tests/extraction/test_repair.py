@@ -340,6 +340,7 @@ def test_a_merged_dataset_that_grew(make: Make, repair: Mend, source: Path, tmp_
     assert files(out) == before
 
 
+@pytest.mark.slow
 def test_one_shard_is_held_in_memory(make: Make, repair: Mend, monkeypatch: pytest.MonkeyPatch) -> None:
     from layerwise.extraction import repair as module
     from layerwise.extraction.shard_maker import ShardMaker, Task, Written

@@ -69,6 +69,7 @@ def test_it_is_another_model_than_the_trained_one_and_travels(model_folder: Fold
     assert np.abs(other.encode(text).layer(-1) - first.encode(text).layer(-1)).max() > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("level", "task", "label"),
     [

@@ -27,6 +27,7 @@ from layerwise.figures.plots import geometry, heatmap, layer_curve, projection, 
 from layerwise.figures.probe_axis import score_range
 from layerwise.wording import measure_name
 from probe_results import BASELINES, bare_result, probe_result
+from selection import few_of
 
 UNITS = {"norm": "length of a vector", "curvature": "radians", "anisotropy": "mean cosine of two rows"}
 UNITS |= {"intra_text_similarity_adjusted": "mean cosine with the text's mean, minus anisotropy"}
@@ -272,7 +273,7 @@ def words_of(figure: Figure) -> str:
 
 
 @pytest.mark.parametrize("null", [False, True])
-@pytest.mark.parametrize("count", DEPTHS)
+@pytest.mark.parametrize("count", few_of(DEPTHS, *DEPTHS[:-1]))
 def test_no_words_of_an_analysis_overlap(count: int, null: bool) -> None:
     result = analysis(count, null=null)
     for figure in (*(heatmap(result, name) for name in ("linear_cka", "pwcca")), geometry(result)):
@@ -280,7 +281,7 @@ def test_no_words_of_an_analysis_overlap(count: int, null: bool) -> None:
     check_words(geometry(result, "curvature"))
 
 
-@pytest.mark.parametrize("count", DEPTHS)
+@pytest.mark.parametrize("count", few_of(DEPTHS, *DEPTHS[:-1]))
 def test_no_words_of_a_learned_mix_or_of_projections_overlap(count: int) -> None:
     check_words(weights(weighed(count)))
     layers, share = layer_names(count), [[0.31, 0.126]] * count

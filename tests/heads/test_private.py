@@ -221,6 +221,7 @@ def test_private_texts_among_the_public_ones_are_told_of(
     assert "isn't known whether private texts are among those of public" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_probe_of_the_private_rows_is_refused(letters: Any, public: Any) -> None:
     probe: dict[str, Any] = {"task": "classify", "label": "label", "quick": True, "no_codelength": True}
     with pytest.raises(RequestError, match="would have to be charged to ε"):

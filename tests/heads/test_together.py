@@ -132,6 +132,7 @@ def test_answers_are_those_of_one_run_each(room: Path, forwards: list[Any]) -> N
     assert any(row["names"]["spans"] for row in together)
 
 
+@pytest.mark.slow
 def test_answers_of_processes_are_those_of_one_run_each(python: Python, room: Path, tmp_path: Path) -> None:
     """Of whole commands: one for all heads, one for each."""
     source = write(tmp_path / "t.jsonl", [{"id": f"i{n}", "text": t} for n, t in enumerate(CORPUS * 2)])

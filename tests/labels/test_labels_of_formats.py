@@ -18,6 +18,7 @@ from conftest import SHARED
 from layerwise.errors import RequestError
 from layerwise.labels.labelled import read_labels
 from layerwise.labels.unknown import match_classes
+from selection import few_of
 
 COUNT = 24
 KINDS = [number % 2 for number in range(COUNT)]
@@ -82,7 +83,10 @@ def source_of(table: pd.DataFrame, format: str, folder: Path) -> Any:
     return path
 
 
-@pytest.mark.parametrize("kind", TYPES)
+OFTEN = ("int with a gap", "float", "bool", "string with blanks", "category")
+
+
+@pytest.mark.parametrize("kind", few_of(TYPES, *OFTEN))
 def test_labels_of_a_type_across_formats(kind: str, encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
     table, formats = TYPES[kind], [*SAVED, *IN_MEMORY]
     sources, labels = {}, {}

@@ -134,7 +134,9 @@ COSTS = CutTable(
 DATA = {"kind", "value", "part", "tag", "tags", "text", "texts.lw", "words.lw", "mean", "emb", "label"}
 
 
-@pytest.mark.parametrize(("task", "label"), [("classify", "kind"), ("regress", "value")])
+@pytest.mark.parametrize(
+    ("task", "label"), [("classify", "kind"), pytest.param("regress", "value", marks=pytest.mark.slow)]
+)
 def test_a_page_of_texts_is_whole_in_chinese(
     texts: lw.LayerDataset, started: Any, tmp_path: Path, task: str, label: str
 ) -> None:
@@ -147,6 +149,7 @@ def test_a_page_of_texts_is_whole_in_chinese(
     assert english(seen, DATA) == []
 
 
+@pytest.mark.slow
 def test_a_page_across_languages_is_whole_in_chinese(
     started: Any, tmp_path: Path, encoder_of: Callable[[str], Any]
 ) -> None:
@@ -208,6 +211,7 @@ def test_a_page_without_results_or_texts_is_whole_in_chinese(
     assert english(seen, DATA) == []
 
 
+@pytest.mark.slow
 def test_a_served_page_is_whole_in_chinese(texts: lw.LayerDataset, started: Any, tmp_path: Path) -> None:
     results = results_of(texts, tmp_path, "classify", "kind")
     page, answer = served(texts, PageOptions(lang="zh", **results))

@@ -41,6 +41,7 @@ def network_of(result: ProbeResult) -> MlpResult:
     return result.mlp
 
 
+@pytest.mark.slow
 def test_an_exclusive_or_needs_the_network() -> None:
     layers, y = exclusive_or()
     result = lw.probe(states_of(layers, {"y": y.astype(str)}), task="classify", label="y", **QUICK)
@@ -121,10 +122,14 @@ def states_with(columns: dict[str, Any], rows: int = 120) -> LayerStates:
     [
         ("classify", {"split": "part"}),
         ("classify", {"split": "part", "metric": "auc", "class_weight": "balanced"}),
-        ("classify", {"mix": ["learned(all)", "mean(1:; norm=layer)", "concat(1,2)"], "metric": "macro_f1"}),
-        ("regress", {"label": "size"}),
+        pytest.param(
+            "classify",
+            {"mix": ["learned(all)", "mean(1:; norm=layer)", "concat(1,2)"], "metric": "macro_f1"},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("regress", {"label": "size"}, marks=pytest.mark.slow),
         ("regress", {"label": "size", "split": "halves"}),
-        ("classify", {"label": "tags", "label_separator": ";"}),
+        pytest.param("classify", {"label": "tags", "label_separator": ";"}, marks=pytest.mark.slow),
     ],
 )
 def test_every_kind_of_label_and_of_split_has_a_network(task: str, options: dict[str, Any]) -> None:

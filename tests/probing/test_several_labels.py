@@ -21,6 +21,7 @@ from layerwise.probing.batched_solver import Solver
 from layerwise.probing.design import DesignBuilder, crossed
 from layerwise.probing.fits import Fits
 from planted import noise, states_of, words_of
+from selection import few_of
 
 NAMES = np.array(["a", "b", "c"])
 
@@ -124,9 +125,7 @@ def test_further_metrics_are_scikit_learns() -> None:
     assert result["1"].scores["accuracy"] == pytest.approx((gold == predicted).all(axis=1).mean(), abs=0.03)
 
 
-@pytest.mark.parametrize(
-    "how", ["separator", "list", *(pytest.param(how, marks=pytest.mark.slow) for how in ("printed", "json"))]
-)
+@pytest.mark.parametrize("how", few_of(["separator", "list", "printed", "json"], "separator"))
 def test_several_labels_in_every_form_are_the_same(how: str) -> None:
     layers, y = planted(100)
     labels: list[Any] = lists(y)
@@ -144,6 +143,7 @@ def test_several_labels_in_every_form_are_the_same(how: str) -> None:
     assert [c.folds for c in result.candidates] == [c.folds for c in expected.candidates]
 
 
+@pytest.mark.slow
 def test_a_separator_without_effect_is_told() -> None:
     layers, y = planted(100)
     cells = ["a;b" if row[0] else "c" for row in y]

@@ -37,6 +37,7 @@ from layerwise.options import ExtractOptions, PageOptions
 from layerwise.parallel.local import ProcessExecutor
 from layerwise.parallel.ray import RayExecutor
 from planted import noise, states_of, words_of
+from selection import few_of
 
 pytestmark = pytest.mark.usefixtures("quick_ceilings", "quick_workers")
 
@@ -486,7 +487,11 @@ NAMES = (
 )
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Each of the others computes for a second or less.
+SHORT = [name for name in NAMES if name not in ("analyze", "probe", "bench")]
+
+
+@pytest.mark.parametrize("name", few_of(NAMES, *SHORT))
 def test_every_long_verb_tells_how_far_it_has_come(name: str, calls: dict[str, Call]) -> None:
     events: Events = []
     used: set[int] = set()
@@ -506,7 +511,7 @@ def test_every_long_verb_tells_how_far_it_has_come(name: str, calls: dict[str, C
     assert copies or 3 in used, "what --threads says holds while it computes"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", few_of(NAMES, *SHORT))
 def test_what_a_callback_raises_ends_the_verb_and_leaves_nothing_that_looks_finished(
     name: str, calls: dict[str, Call], tmp_path: Path
 ) -> None:

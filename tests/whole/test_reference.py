@@ -34,8 +34,18 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text_of(page), re.MULTILINE | re.DOTALL)
 
 
-# What these measure takes long.
-SLOW = ("CutTable", "bench", "Benchmark")
+# These take seconds.
+SLOW = {
+    "Alignment",
+    "Benchmark",
+    "CutModel",
+    "CutTable",
+    "LayerFeatures",
+    "ProbeResult",
+    "bench",
+    "cut",
+    "probe",
+}
 EXAMPLES = (*API, REFERENCE / "layers.md", ROOT / "docs" / "index.md")
 
 
