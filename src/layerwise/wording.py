@@ -26,7 +26,7 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _NUMBER_FORMS = re.compile(r"\{(\w+):([^{}|]*)\|([^{}|]*)\}")  # of one, and of any other number
 _IDEOGRAPH = re.compile("[\u3400-\u9fff\uf900-\ufaff]")
 _FULL_WIDTH = re.compile("[\u3001-\u303f\uff00-\uffef\u2018-\u201d]")
-_LATIN = re.compile("[A-Za-z0-9]")
+_LATIN = re.compile("[A-Za-z0-9²]")
 _DIGITS: ContextVar[int] = ContextVar("digits", default=3)
 _DEEPEST = 8  # levels of messages within messages that are read from a file
 
@@ -303,8 +303,8 @@ def beside(left: str, right: str) -> str:
     One between an ideograph and a Latin letter or a digit; none between ideographs, and beside full-width punctuation. The
     page does the same (`beside` in words.js).
 
-    >>> beside("准确率", "为 0.81"), beside("片段 F1", "为 0.81"), beside("0.81 ", "（95% 区间）")
-    ('准确率为 0.81', '片段 F1 为 0.81', '0.81（95% 区间）')
+    >>> beside("准确率", "为 0.81"), beside("R²", "为 0.81"), beside("0.81 ", "（95% 区间）")
+    ('准确率为 0.81', 'R² 为 0.81', '0.81（95% 区间）')
     """
     before, after = left.rstrip(" "), right.lstrip(" ")
     pair = before[-1:] + after[:1]

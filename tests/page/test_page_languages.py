@@ -286,7 +286,7 @@ FAULTS = re.compile(
     rf"|{FULL} | (?={FULL})"  # a blank beside full-width punctuation
     rf"|{IDEOGRAPH} {IDEOGRAPH}"  # or between two Chinese words
     rf"|\([^()]*{IDEOGRAPH}[^()]*\)"  # brackets of English around Chinese
-    rf"|{IDEOGRAPH}[A-Za-z0-9]|[A-Za-z0-9%]{IDEOGRAPH}"  # no blank between scripts
+    rf"|{IDEOGRAPH}[A-Za-z0-9]|[A-Za-z0-9²%]{IDEOGRAPH}"  # no blank between scripts
 )
 # Symbols and marks that stand beside ideographs without a blank: 95%, the keys of the page.
 FITTING = re.compile(rf"\d+%(?={IDEOGRAPH})")

@@ -24,7 +24,7 @@ function beside(left, right) {
   const pair = [before.at(-1), after[0]];
   const ideographs = pair.filter((c) => /[\u3400-\u9fff\uf900-\ufaff]/.test(c)).length;
   if (ideographs === 2 || pair.some((c) => /[\u3001-\u303f\uff00-\uffef\u2018-\u201d]/.test(c))) return before + after;
-  return ideographs && pair.some((c) => /[A-Za-z0-9]/.test(c)) ? `${before} ${after}` : left + right;
+  return ideographs && pair.some((c) => /[A-Za-z0-9²]/.test(c)) ? `${before} ${after}` : left + right;
 }
 
 /** Parts of a line, with blanks between them; without those that are missing. */
