@@ -164,16 +164,18 @@ def ours(path: Path) -> set[str]:
     return {name for name in found if (ROOT / name.replace(".", "/")).with_suffix(".py").exists()}
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_imports_go_down_only(path: Path) -> None:
-    own = room(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    allowed = MAY_IMPORT[own]
-    for name in ours(path):
-        target = room(name)
+def test_imports_go_down_only() -> None:
+    wrong = []
+    for path in modules():
+        own = room(".".join(path.relative_to(ROOT).with_suffix("").parts))
         everywhere = {own} if own == "_util" else {own, "domain", "_util"}
-        assert target in everywhere | allowed or name in allowed, (
-            f"{path.relative_to(ROOT)} ({own}) imports {name} ({target}); it may import {sorted(allowed)}"
-        )
+        for name in ours(path):
+            target = room(name)
+            if target not in everywhere | MAY_IMPORT[own] and name not in MAY_IMPORT[own]:
+                wrong.append(
+                    f"{path.relative_to(ROOT)} ({own}) imports {name} ({target}); it may import {sorted(MAY_IMPORT[own])}"
+                )
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "api").glob("*.py")), ids=lambda path: path.name)
@@ -186,27 +188,29 @@ def test_a_verb_puts_rooms_in_sequence(path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_no_function_imports_what_is_ours(path: Path) -> None:
-    """A package that imports lazily (`_util/lazy.py`) keeps a start light; what a file needs stands on top."""
-    tree = parsed(path)
-    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-    for function in functions:
+def lazy_imports(path: Path) -> Iterator[str]:
+    """What the functions of a file import of layerwise."""
+    for function in ast.walk(parsed(path)):
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
         for node in ast.walk(function):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            own = [name for name in names if name.split(".")[0] == "layerwise"]
-            assert not own, (
-                f"{path.relative_to(ROOT)}: {function.name} imports {own[0]}; import it at the top"
-            )
+            for name in names:
+                if name.split(".")[0] == "layerwise":
+                    yield f"{path.relative_to(ROOT)}: {function.name} imports {name}; import it at the top"
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_no_module_imports_the_public_names(path: Path) -> None:
+def test_no_function_imports_what_is_ours() -> None:
+    """A package that imports lazily (`_util/lazy.py`) keeps a start light; what a file needs stands on top."""
+    wrong = [line for path in modules() for line in lazy_imports(path)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_module_imports_the_public_names() -> None:
     """`import layerwise` leads to every room, past the test of what a room may import."""
-    assert "layerwise" not in imports_of_modules(path), (
-        f"{path.relative_to(ROOT)} imports layerwise as a whole"
-    )
+    wrong = [str(path.relative_to(ROOT)) for path in modules() if "layerwise" in imports_of_modules(path)]
+    assert not wrong, f"these import layerwise as a whole: {wrong}"
 
 
 def imports_of_modules(path: Path) -> set[str]:
