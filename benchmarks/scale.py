@@ -151,7 +151,7 @@ def _worked(
 ) -> dict[int, list[float]]:
     """Return the seconds of one worker and of two, per round."""
     from layerwise._util.progress import SILENT
-    from layerwise.extraction.job import prepare
+    from layerwise.extraction.prepare import prepare
     from layerwise.options import ExtractOptions
 
     seconds: dict[int, list[float]] = {1: [], 2: []}

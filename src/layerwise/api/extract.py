@@ -12,7 +12,7 @@ from layerwise._util.threads import choose
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.extraction.executors import start_executor
-from layerwise.extraction.job import prepare, redaction_of
+from layerwise.extraction.prepare import prepare, redaction_of
 from layerwise.extraction.unknown import tell_unknown
 from layerwise.heads.redactors import open_redactor
 from layerwise.labels import likely
