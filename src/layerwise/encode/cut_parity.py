@@ -121,7 +121,7 @@ def reference_layers(source: CutSource, short: ShortModel) -> tuple[Layers, Laye
     """
     layers = [states[-1] for states in reference_states(source, short)]
     norm = source.final_norm
-    if norm is None or short.at == source.blocks:
+    if norm is None or (short.at == source.blocks and source.ends_with_norm):
         return layers, []
     device = next(source.model.parameters()).device
     return layers, [norm(layer.to(device)[None])[0].float().cpu() for layer in layers]
