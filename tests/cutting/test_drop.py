@@ -8,10 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import layerwise as lw
 from conftest import CORPUS
 from layerwise.cli.main import main
+from layerwise.heads.solve import CS
+from layerwise.probing.design import DesignBuilder, crossed
 from reference import Plain, worst
 
 TOLERANCE = 1e-5
@@ -83,15 +90,60 @@ def test_a_family_that_needs_a_block_is_refused_by_name(
 def probed(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a dataset, and a probe of it."""
     folder = tmp_path_factory.mktemp("probed")
-    lines = [json.dumps({"text": text, "kind": kind}) for text, kind in RECORDS]
+    lines = [json.dumps({"text": text, "kind": kind, "letter": letter_of(text)}) for text, kind in RECORDS]
     (folder / "texts.jsonl").write_text("\n".join(lines))
     dataset = lw.extract(
         folder / "texts.jsonl", folder / "set.lw", model=str(model_folder("bert")), layers="2,3", device="cpu"
     )
-    lw.probe(
-        dataset, task="classify", label="kind", out=folder / "probe", quick=True, no_codelength=True, mix=[]
-    )
+    for task, label, name in (("classify", "kind", "probe"), ("regress", "letter", "probe-letter")):
+        lw.probe(dataset, task=task, label=label, out=folder / name, quick=True, no_codelength=True, mix=[])
     return folder
+
+
+def letter_of(text: str) -> int:
+    """The place in the alphabet of the letter that a text ends with."""
+    return ord(text[-1]) - ord("a")
+
+
+def score_by_scikit_learn(vectors: NDArray[np.float32], numbers: NDArray[np.float64]) -> float:
+    """R² of a ridge regression, whose alpha is chosen on the inner folds of each outer fold of a quick probe."""
+    rows = np.arange(len(numbers))
+    design = crossed(DesignBuilder(rows, numbers.astype(np.float32), 1, spread=False), 1, 5, 0, [])
+    scores = []
+    for outer in design.outers:
+        train = np.flatnonzero(design.fits.train[outer.fit])
+        inner = [
+            (np.flatnonzero(~np.isin(train, h)), np.flatnonzero(np.isin(train, h))) for _, h in outer.inner
+        ]
+        search = GridSearchCV(
+            make_pipeline(StandardScaler(), Ridge()), {"ridge__alpha": [1 / C for C in CS]}, cv=inner
+        )
+        search.fit(vectors[train], numbers[train])
+        scores.append(search.score(vectors[outer.test], numbers[outer.test]))
+    return float(np.mean(scores))
+
+
+def test_the_score_is_that_of_transformers_and_scikit_learn(
+    probed: Path, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """The other blocks are called one after the other, a text per forward, and their mean is the row."""
+    written = lw.cut(
+        model_folder("bert"), tmp_path / "out", drop="2", probe=probed / "probe-letter", device="cpu"
+    )
+    plain = Plain(model_folder("bert"))
+    ids = [plain.raw(text)["input_ids"] for text, _ in RECORDS]
+    numbers = np.array([letter_of(text) for text, _ in RECORDS], np.float64)
+    whole, without, other = (
+        score_by_scikit_learn(
+            np.stack([by_loop(plain, row, kept).mean(axis=0) for row in ids]).astype(np.float32), numbers
+        )
+        for kept in ([1, 2, 3], [1, 3], [2, 3])
+    )
+    assert written.score is not None
+    assert written.score.rows == len(RECORDS)
+    assert written.score.whole.score == pytest.approx(whole, abs=1e-4)
+    assert written.score.without.score == pytest.approx(without, abs=1e-4)
+    assert min(abs(without - whole), abs(without - other)) > 0.01, "another block would give another score"
 
 
 def test_the_score_is_that_of_a_probe_of_the_shorter_model(

@@ -154,6 +154,25 @@ def test_the_whole_model_is_a_cut_too(
     check_cut(family, model_folder(family), tmp_path / "out", 3)
 
 
+@pytest.mark.parametrize("family", ["modernbert", "gpt2"])
+def test_a_cut_can_be_cut_again(family: str, tmp_path: Path) -> None:
+    """Its last layer is the one before the norm, in all families with one."""
+    source = tmp_path / "source"
+    (make_causal if family in CAUSAL else make_model)(family, source)
+    lw.cut(source, tmp_path / "2", at=2, device="cpu")
+    whole, ids = states_of(source)
+    for options, at in (({"at": 1}, 1), ({"at": 2}, 2), ({"drop": 2}, 1)):
+        out = tmp_path / "-".join(map(str, options.items()))
+        written = lw.cut(tmp_path / "2", out, device="cpu", **options)
+        assert written.blocks == at
+        assert [note.key for note in written.notes] == ["note.cut.normed.states"]
+        cut, _ = states_of(out)
+        for numbers in ids[:3]:
+            expected = whole.states(numbers)[at]
+            assert worst(cut.states(numbers)[-1:], expected[None]) <= TOLERANCE
+            assert worst(last(cut, numbers)[None], normed(whole, expected)[None]) <= TOLERANCE
+
+
 def test_layerwise_opens_what_it_wrote(encoder_of: Callable[[str], Any], tmp_path: Path) -> None:
     source = encoder_of("modernbert")
     lw.cut(source.home, tmp_path / "cut", at=2, device="cpu")

@@ -18,8 +18,10 @@ from causal_models import CAUSAL, make_causal
 from conftest import CORPUS, FAMILIES
 from layerwise.cli.main import main
 from layerwise.cutting import onnx_folder
-from layerwise.cutting.graph import CutGraph, head_plan, mix_plan
+from layerwise.cutting.graph import CutGraph, head_plan, layers_plan, mix_plan
+from layerwise.cutting.plan import CutPlan
 from layerwise.cutting.text_output import GRAPH_POOLS, pooled
+from layerwise.encode.cut_parity import checked_model, reference_states
 from layerwise.encode.cut_source import CutSource, load_cut_source
 from layerwise.encode.recipe import Prompts
 from layerwise.errors import RequestError
@@ -107,6 +109,38 @@ def graph_outputs(graph: CutGraph, source: CutSource, texts: list[str]) -> list[
     mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
     with torch.no_grad():
         return [output.numpy() for output in graph(ids, mask)]
+
+
+@pytest.mark.parametrize(("family", "at", "drop"), [("gpt2", 0, ()), ("bloom", 2, ()), ("bert", 3, (1, 3))])
+def test_the_layers_of_a_graph_are_those_of_the_source(
+    family: str, at: int, drop: tuple[int, ...], tmp_path: Path, model_folder: Callable[[str], Path]
+) -> None:
+    """Not put through the last norm, after which alone transformers gives the last layer of some cuts."""
+    folder = make_causal(family, tmp_path / "source") if family in CAUSAL else model_folder(family)
+    source, plan = load_cut_source(folder, device="cpu"), CutPlan(at, drop)
+    short = checked_model(source, at, drop)
+    (text, *_) = TEXTS
+    outputs = graph_outputs(CutGraph(short.model, layers_plan(plan)), source, [text])
+    plain = Plain(folder)
+    expected = plain.states(plain.raw(text)["input_ids"])[: at + 1]
+    if drop:
+        expected = np.stack([expected[0], by_blocks(plain, expected[0], short.kept)])
+    assert worst(np.concatenate(outputs), expected) <= TOLERANCE
+    states = reference_states(source, short)[0]
+    ids = source.texts.ids[0].tolist()
+    assert len(states) == len(short.kept) + 1
+    if not drop:
+        assert worst(torch.stack(states).numpy(), plain.states(ids)[: at + 1]) <= TOLERANCE
+
+
+def by_blocks(plain: Plain, embeddings: Any, numbers: tuple[int, ...]) -> Any:
+    """The last layer of a BERT when only some of its blocks are called, one after the other."""
+    hidden = torch.tensor(embeddings, dtype=torch.float32)[None]
+    with torch.no_grad():
+        for number in numbers:
+            hidden = plain.model.encoder.layer[number - 1](hidden)
+            hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+    return hidden[0].double().numpy()
 
 
 @pytest.mark.parametrize(
@@ -256,7 +290,7 @@ def test_int8_tells_its_error(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "family",
-    ["roberta", "albert", "modernbert", "mpnet", "deberta-v2", "t5", "llama", "gemma2", "gpt2"],
+    ["roberta", "albert", "modernbert", "mpnet", "deberta-v2", "t5", "llama", "gemma2", "gpt2", "bloom"],
 )
 def test_families(family: str, model_folder: Callable[[str], Path], tmp_path: Path) -> None:
     assert family in FAMILIES or family in CAUSAL
@@ -268,6 +302,17 @@ def test_families(family: str, model_folder: Callable[[str], Path], tmp_path: Pa
         expected = plain.states(plain.raw(text)["input_ids"])[:3]
         got = np.stack([layer[place][: mask[place].sum()] for layer in layers])
         assert worst(got, expected) <= TOLERANCE
+
+
+@pytest.mark.slow
+def test_embeddings_alone(tmp_path: Path) -> None:
+    """transformers gives those of a decoder after the last norm only."""
+    source = make_causal("llama", tmp_path / "source")
+    lw.cut(source, tmp_path / "out", to="onnx", mix="emb", device="cpu")
+    (got,), _ = run(tmp_path / "out", TEXTS, ["mix"])
+    plain = Plain(source)
+    expected = [plain.states(plain.raw(text)["input_ids"])[0].mean(axis=0) for text in TEXTS]
+    assert worst(got[None], np.stack(expected)[None]) <= TOLERANCE
 
 
 @pytest.mark.slow

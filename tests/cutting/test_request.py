@@ -20,6 +20,7 @@ CASES = [
     (["--drop", "4"], "--drop '4': layer 4 doesn't exist"),
     (["--drop", "emb"], "--drop 'emb': emb is no block; give blocks, 1 to 3"),
     (["--at", "1", "--drop", "2"], "--drop '2': block 2 is not part of a model that ends at layer 1"),
+    (["--at", "emb", "--drop", "1"], "--drop 1 leaves out blocks, and the embeddings alone have none"),
     (["--at", "2", "--to", "tflite"], "--to 'tflite' doesn't exist; choose one of folder, onnx"),
     (["--at", "2", "--mix", "mean(1:)"], "--mix mean(1:) needs --to onnx"),
     (["--at", "2", "--head", "x.head"], "--head x.head needs --to onnx"),

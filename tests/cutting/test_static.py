@@ -1,5 +1,6 @@
 """A static table of token vectors, opened by model2vec and by sentence-transformers."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import torch
 from model2vec import StaticModel
 
 import layerwise as lw
+from causal_models import make_causal
 from conftest import make_model
 from layerwise.cli.main import main
 from layerwise.cutting.static import principal, sif_weights
 from reference import Plain
-from st_folders import encoded
+from st_folders import encoded, make_folder
 
 TEXTS = ["Every layer of every encoder, as data.", "the first layers", "a"]
 
@@ -41,6 +43,35 @@ def test_the_vectors_are_those_of_tokens_alone(static: Path, model_folder: Calla
     assert np.abs(vectors @ vectors.T - centred @ centred.T).max() <= 1e-4 * np.abs(centred @ centred.T).max()
     variances = vectors.var(axis=0)
     assert (np.diff(variances) <= 1e-5).all(), "directions of more variance come first"
+
+
+@pytest.mark.parametrize(("family", "at"), [("gpt2", 0), ("bloom", 2)])
+def test_the_layer_is_not_put_through_the_last_norm(family: str, at: int, tmp_path: Path) -> None:
+    """transformers gives the last layer of these cuts after the norm only."""
+    source = make_causal(family, tmp_path / "source")
+    lw.cut(source, tmp_path / "out", at=at, static=True, device="cpu")
+    vectors, plain = StaticModel.from_pretrained(tmp_path / "out").embedding, Plain(source)
+    assert plain.raw("a")["input_ids"] == plain.raw("a")["input_ids"][:1], "no special tokens around a text"
+    alone = np.concatenate([plain.states([token])[at] for token in range(len(plain.tokenizer))])
+    centred = alone - alone.mean(axis=0)
+    vectors = vectors / sif_weights(len(vectors))[:, None]
+    assert np.abs(vectors @ vectors.T - centred @ centred.T).max() <= 1e-4 * np.abs(centred @ centred.T).max()
+
+
+def test_a_family_whose_cut_has_another_layer_is_refused_by_name(tmp_path: Path) -> None:
+    source = make_causal("mamba", tmp_path / "source")
+    with pytest.raises(lw.ModelError, match=r"\(mamba\) can't be cut at layer 1"):
+        lw.cut(source, tmp_path / "out", at=1, static=True, device="cpu")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_what_a_table_leaves_to_its_user_is_told(model_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    source = make_folder(model_folder("bert"), tmp_path / "source", settings={"do_lower_case": True})
+    prompts = {"prompts": {"query": "find: "}, "default_prompt_name": "query"}
+    (source / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    written = lw.cut(source, tmp_path / "out", at=1, static=True, device="cpu")
+    assert [note.key for note in written.notes] == ["note.cut.static.prompt", "note.cut.lowercase"]
+    assert "ake each text lower case" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_a_text_is_the_mean_of_its_tokens(static: Path, model_folder: Callable[[str], Path]) -> None:

@@ -15,8 +15,8 @@ from layerwise.cutting.graph import CutGraph, GraphPlan, leaves_prompt_out
 from layerwise.cutting.onnx_parity import GraphReference
 from layerwise.cutting.plan import CutPlan
 from layerwise.cutting.result import CutModel
-from layerwise.encode.cut_model import short_model, stored_size
-from layerwise.encode.cut_parity import check_parity
+from layerwise.encode.cut_model import stored_size
+from layerwise.encode.cut_parity import checked_model
 from layerwise.encode.cut_source import CutSource
 from layerwise.encode.hf import saving
 from layerwise.store import disk
@@ -53,8 +53,7 @@ def write_onnx(source: CutSource, plan: CutPlan, graph: GraphPlan, precision: st
     Raises:
         ModelError: a model that can't be cut or exported, or a graph that gives other numbers.
     """
-    short = short_model(source, plan.at, plan.dropped)
-    check_parity(source, short, short.model)
+    short = checked_model(source, plan.at, plan.dropped)
     reference = GraphReference(source, short, graph)
     module = CutGraph(short.model, graph).eval()
     example = {name: torch.from_numpy(values) for name, values in reference.batches[0].inputs.items()}

@@ -1,4 +1,4 @@
-"""Compare a graph with its source: ONNX Runtime against plain forwards of torch, and mixes and heads in NumPy."""
+"""Compare a graph with its source: ONNX Runtime against plain forwards of the source by torch, and mixes and heads in NumPy."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,10 @@ from layerwise.arguments import argument
 from layerwise.array_types import F32, I64
 from layerwise.cutting import onnx_runtime
 from layerwise.cutting.graph import GraphPlan
-from layerwise.encode import forwards
 from layerwise.encode.cut_model import ShortModel
+from layerwise.encode.cut_parity import reference_states
 from layerwise.encode.cut_source import CutSource
+from layerwise.encode.forwards import Layers
 from layerwise.errors import ModelError
 from layerwise.heads.head import TaskHead
 from layerwise.layers import layer_names
@@ -65,9 +66,9 @@ class GraphReference:
     """What the outputs of a graph should be for each text."""
 
     def __init__(self, source: CutSource, short: ShortModel, graph: GraphPlan) -> None:
-        self.source, self.short, self.graph = source, short, graph
+        self.source, self.graph = source, graph
         self.batches = input_batches(source)
-        self.expected = [self._expected(number) for number in range(len(source.texts.ids))]
+        self.expected = [self._expected(states) for states in reference_states(source, short)]
 
     def parity(self, path: Path) -> dict[str, float]:
         """Return the largest difference of each output of an ONNX file, as a share of the largest number.
@@ -106,10 +107,9 @@ class GraphReference:
         end = len(self.source.texts.ids[number]) if self.graph.pool is None else None
         return {name: values[place][:end] for name, values in result.items()}
 
-    def _expected(self, number: int) -> Outputs:
-        texts, graph = self.source.texts, self.graph
-        types = None if texts.types is None else texts.types[number]
-        states = forwards.plain_states(self.short.model, texts.ids[number], types)
+    def _expected(self, states: Layers) -> Outputs:
+        """Return the outputs for a text, of its layers (tokens, width) as the source gives them."""
+        graph = self.graph
         layers: Outputs = dict(zip(layer_names(len(states) - 1), map(np.asarray, states), strict=True))
         if graph.pool is not None:
             layers = {name: _row(tokens, graph.pool) for name, tokens in layers.items()}

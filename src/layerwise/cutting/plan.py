@@ -60,6 +60,10 @@ def _depth(at: LayerSpec, blocks: int) -> int:
 
 def _dropped(drop: Any, end: int, blocks: int) -> tuple[int, ...]:
     names = resolve_layers(drop, blocks, name="drop")
+    if end == 0:
+        raise RequestError(
+            f"{argument('drop', drop)} leaves out blocks, and the embeddings alone have none; leave it out"
+        )
     wrong = next((name for name in names if name == "emb" or site(name) is not None), None)
     if wrong is not None:
         raise RequestError(f"{argument('drop')} {drop!r}: {wrong} is no block; give blocks, 1 to {end}")

@@ -19,7 +19,7 @@ from layerwise.cutting.description import described
 from layerwise.cutting.folder import source_facts, steps_note, write_json
 from layerwise.cutting.plan import CutPlan
 from layerwise.cutting.result import CutModel
-from layerwise.encode.cut_model import short_model
+from layerwise.encode.cut_parity import checked_model
 from layerwise.encode.cut_source import CutSource
 from layerwise.encode.hf import reports
 from layerwise.encode.taps import hidden_states
@@ -68,7 +68,7 @@ def write_static(source: CutSource, plan: CutPlan, folder: Path, track: Tracker)
     disk.write_file(folder / "tokenizer.json", backend.to_str().encode())
     for name, content in _settings(source, table).items():
         write_json(folder / name, content)
-    notes = (*steps_note(source), *_prompt_note(source))
+    notes = (*steps_note(source), *_text_notes(source))
     disk.write_file(folder / "README.md", card(source, plan, "model2vec", _USAGE, notes).encode())
     written = CutModel(
         out=str(folder),
@@ -98,7 +98,7 @@ def token_vectors(source: CutSource, plan: CutPlan, ids: Any, track: Tracker) ->
     Returns:
         float32 (n, width)
     """
-    model = short_model(source, plan.at).model
+    model = checked_model(source, plan.at).model
     device = next(model.parameters()).device
     vectors = []
     with reports.without_reports():
@@ -172,8 +172,9 @@ def _settings(source: CutSource, table: F32) -> dict[str, Any]:
     }
 
 
-def _prompt_note(source: CutSource) -> list[Message]:
-    prompts = source.checkpoint.prompts
-    return (
-        [] if prompts.default is None else [Message("note.cut.static.prompt", prompt=repr(prompts.default))]
-    )
+def _text_notes(source: CutSource) -> list[Message]:
+    """Return notes on what the source does to a text, and a table doesn't."""
+    checkpoint = source.checkpoint
+    prompt = checkpoint.prompts.default
+    notes = [] if prompt is None else [Message("note.cut.static.prompt", prompt=repr(prompt))]
+    return [*notes, Message("note.cut.lowercase")] if checkpoint.lowercase else notes

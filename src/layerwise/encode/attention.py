@@ -1,6 +1,6 @@
 """Attention over a packed batch: many texts in one row without padding, each token attending to its own text only.
 
-transformers calls this function in place of its own attention, once `hf.use_packed_attention` has registered it. It
+transformers calls this function in place of its own attention, once `hf.modules.use_packed_attention` has registered it. It
 gets the lengths of the texts as `Runs`, an extra argument of the forward (`lw_runs`).
 """
 

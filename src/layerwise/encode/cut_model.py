@@ -82,7 +82,7 @@ def _build(source: CutSource, at: int, kept: tuple[int, ...]) -> ShortModel:
 
 def _ends_before_norm(source: CutSource, at: int) -> bool:
     """Return whether the last layer of a cut is one that the source gives before its last norm."""
-    return source.final_norm is not None and at < source.blocks
+    return source.final_norm is not None and (at < source.blocks or not source.ends_with_norm)
 
 
 def short_config(config: Any, blocks: int, kept: Sequence[int], *, un_normed: bool) -> Any:

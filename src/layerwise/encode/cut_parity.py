@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from layerwise.arguments import argument
 from layerwise.encode import forwards, model_state
-from layerwise.encode.cut_model import ShortModel, refused
+from layerwise.encode.cut_model import ShortModel, refused, short_model
 from layerwise.encode.cut_source import CutSource
 from layerwise.encode.forwards import MODEL_CODE_ERRORS, Layers
 from layerwise.encode.hf import reports
@@ -86,19 +86,43 @@ def _compared(source: CutSource, short: ShortModel, reopened: nn.Module) -> CutP
     )
 
 
+def checked_model(source: CutSource, at: int, dropped: Sequence[int] = ()) -> ShortModel:
+    """Return a cut whose `hidden_states` are the layers of its source; see `short_model`.
+
+    Where transformers gives the last layer of a cut only after the norm behind the last block, it is without this norm.
+
+    Raises:
+        ModelError: a family whose blocks can't be cut.
+    """
+    short = short_model(source, at, dropped)
+    parity = check_parity(source, short, short.model)
+    if parity.normed and parity.hidden is None:
+        paths = [path for path, module in source.model.named_modules() if module is source.final_norm]
+        short.model.set_submodule(paths[0], nn.Identity())
+    return short
+
+
+def reference_states(source: CutSource, short: ShortModel) -> list[Layers]:
+    """Return all layers of a cut for each text as its source gives them, each (tokens, width)."""
+    passed = [number for number in range(1, short.at + 1) if number not in short.kept]
+    with passed_over(source, passed):
+        states = [
+            forwards.plain_states(source.model, *_text(source, number))
+            for number in range(len(source.texts.ids))
+        ]
+    # The last layer of the source, which may be the output of a norm, is not that of its last block that stays.
+    numbers = (*(0, *short.kept)[:-1], short.at)
+    return [[layers[number] for number in numbers] for layers in states]
+
+
 def reference_layers(source: CutSource, short: ShortModel) -> tuple[Layers, Layers]:
     """Return the last layer of a cut for each text as its source gives it, and that put through the source's last norm.
 
     Each is (tokens, width). The second list is empty where the source has no last norm, or the layer is its output.
     """
-    passed = [number for number in range(1, short.at + 1) if number not in short.kept]
-    with passed_over(source, passed):
-        layers = [
-            forwards.plain_states(source.model, *_text(source, number))[short.at]
-            for number in range(len(source.texts.ids))
-        ]
+    layers = [states[-1] for states in reference_states(source, short)]
     norm = source.final_norm
-    if norm is None or short.at == source.blocks:
+    if norm is None or (short.at == source.blocks and source.ends_with_norm):
         return layers, []
     device = next(source.model.parameters()).device
     return layers, [norm(layer.to(device)[None])[0].float().cpu() for layer in layers]

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from layerwise.arguments import argument
+from layerwise.encode import forwards
 from layerwise.encode.batches import Sequences
 from layerwise.encode.checkpoint import STEPS, Checkpoint, find_checkpoint
 from layerwise.encode.devices import choose_device
@@ -60,10 +61,20 @@ class CutSource:
         return self.references.blocks
 
     @cached_property
+    def ends_with_norm(self) -> bool:
+        """Whether its last layer is the output of the norm after its last block, and its other layers are not of one."""
+        return self.references.taps is not None and final_norm(self.references.taps) is not None
+
+    @cached_property
     def final_norm(self) -> nn.Module | None:
-        """The norm after its last block, if it has one and its other layers don't end with one."""
-        taps = self.references.taps
-        return None if taps is None else final_norm(taps)
+        """The norm after its last block, if it has one and its other layers don't end with one.
+
+        In a model that is a cut itself, the layers may end before it.
+        """
+        if self.ends_with_norm:
+            return final_norm(self.references.taps or ())
+        types = self.texts.types
+        return forwards.last_norm(self.model, self.texts.ids[0], None if types is None else types[0])
 
     @cached_property
     def stored_type(self) -> torch.dtype:

@@ -10,7 +10,7 @@ from torch import nn
 from layerwise.array_types import I64
 from layerwise.encode import model_state
 from layerwise.encode.hf import reports
-from layerwise.encode.taps import Tap, find_taps, hidden_states, record_layers
+from layerwise.encode.taps import Tap, find_taps, hidden_states, norm_after_layers, record_layers
 
 # The errors that a model's code may raise when it is run in a way that it wasn't written for.
 MODEL_CODE_ERRORS = (
@@ -41,6 +41,12 @@ def states_with_taps(model: nn.Module, ids: I64, type_ids: I64 | None) -> tuple[
 
     taps = find_taps(model, run_model)
     return _layers(outputs[0], ids), taps
+
+
+@torch.inference_mode()
+def last_norm(model: nn.Module, ids: I64, type_ids: I64 | None) -> nn.Module | None:
+    """Return the norm after the last layer of a model, as `norm_after_layers`."""
+    return norm_after_layers(model, lambda: run_plain(model, ids, type_ids))
 
 
 @torch.inference_mode()

@@ -65,14 +65,48 @@ def find_taps(model: nn.Module, forward: Callable[[], Any]) -> list[Tap] | None:
         model: the model.
         forward: runs the model once and returns its output with `hidden_states`.
     """
-    calls: list[tuple[nn.Module, int, torch.Tensor]] = []
-    counts: dict[nn.Module, int] = {}
     first_inputs: dict[nn.Module, torch.Tensor] = {}
 
     def record_input(module: nn.Module, args: Any, kwargs: Any) -> None:
         hidden = first_tensor([*args, *kwargs.values()])
         if hidden is not None:
             first_inputs.setdefault(module, hidden.clone())
+
+    handles = [
+        module.register_forward_pre_hook(record_input, with_kwargs=True) for module in _inner_modules(model)
+    ]
+    try:
+        output, calls = _recorded(model, forward)
+    finally:
+        for handle in handles:
+            handle.remove()
+    states = hidden_states(output)
+    taps = [_tap(state, calls) for state in states]
+    if len(taps) > 1 and taps[0] is None and taps[1] is not None:
+        block = taps[1].module
+        if block in first_inputs and _same(first_inputs[block], states[0]):
+            taps[0] = Tap(block, 0, of_input=True)
+    complete = [tap for tap in taps if tap is not None]
+    return complete if len(complete) == len(taps) else None
+
+
+def norm_after_layers(model: nn.Module, forward: Callable[[], Any]) -> nn.Module | None:
+    """Return the norm whose output is `last_hidden_state` where `hidden_states` end before it; None where they don't.
+
+    The arguments are those of `find_taps`.
+    """
+    output, calls = _recorded(model, forward)
+    last = output.last_hidden_state
+    tap = None if _same(last, hidden_states(output)[-1]) else _tap(last, calls)
+    return tap.module if tap is not None and _is_norm(tap) else None
+
+
+def _recorded(
+    model: nn.Module, forward: Callable[[], Any]
+) -> tuple[Any, list[tuple[nn.Module, int, torch.Tensor]]]:
+    """Return the output of a model, and all calls of its modules with the hidden states that they return, in order."""
+    calls: list[tuple[nn.Module, int, torch.Tensor]] = []
+    counts: dict[nn.Module, int] = {}
 
     def record(module: nn.Module, _: Any, output: Any) -> None:
         call = counts.get(module, 0)
@@ -82,21 +116,16 @@ def find_taps(model: nn.Module, forward: Callable[[], Any]) -> list[Tap] | None:
             # A copy, because later modules may change the tensor in place.
             calls.append((module, call, hidden.clone()))
 
-    modules = [module for module in model.modules() if module is not model]
-    handles = [module.register_forward_hook(record) for module in modules]
-    handles += [module.register_forward_pre_hook(record_input, with_kwargs=True) for module in modules]
+    handles = [module.register_forward_hook(record) for module in _inner_modules(model)]
     try:
-        states = hidden_states(forward())
+        return forward(), calls
     finally:
         for handle in handles:
             handle.remove()
-    taps = [_tap(state, calls) for state in states]
-    if len(taps) > 1 and taps[0] is None and taps[1] is not None:
-        block = taps[1].module
-        if block in first_inputs and _same(first_inputs[block], states[0]):
-            taps[0] = Tap(block, 0, of_input=True)
-    complete = [tap for tap in taps if tap is not None]
-    return complete if len(complete) == len(taps) else None
+
+
+def _inner_modules(model: nn.Module) -> list[nn.Module]:
+    return [module for module in model.modules() if module is not model]
 
 
 def record_layers(taps: Sequence[Tap], run_model: Callable[[], Any], *, stops: bool) -> list[torch.Tensor]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from layerwise._util.display import count_of
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.mixes import Mix, parse_mix
@@ -47,6 +48,12 @@ def _check_mix(transform: Transform, encoder: Encoder) -> None:
         raise RequestError(
             f"{argument('transform')} is of the mix {str(mix)!r}, which standardises with statistics of the exported rows, and a "
             "server doesn't have them; export a mix without norm=layer"
+        )
+    width = mix.out_width(encoder.widths_of(mix.layers))
+    if width != transform.width:
+        raise RequestError(
+            f"{argument('transform')} takes {count_of(transform.width, 'number')}, and {str(mix)!r} of "
+            f"{encoder.checkpoint.name!r} has {width:,}; give the transform of an export of this model"
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.lib import format as npy
 
+from layerwise._util.display import count_of
 from layerwise._util.memory import available
 from layerwise._util.progress import SILENT, Tracker
 from layerwise.arguments import argument
@@ -119,8 +120,8 @@ def _check_components(to: str, components: int | None, rows: SearchRows) -> None
     most = min(rows.width, int(rows.train.sum()))
     if components is not None and components > most:
         raise RequestError(
-            f"{argument('to', to)} asks for {components} dimensions, and the vectors have {rows.width} and there are "
-            f"{int(rows.train.sum()):,} rows to fit on; give pca:D with D up to {most}"
+            f"{argument('to', to)} asks for {components} dimensions, the vectors have {rows.width}, and the transform has "
+            f"{count_of(int(rows.train.sum()), 'row')} to fit on; give pca:D with D up to {most}"
         )
 
 

@@ -102,7 +102,7 @@ def load_transform(path: str | Path) -> Transform:
         data = read_bytes(file, _BYTES)
         tensors = load(data)
         metadata = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
-        description = _description(parse_json(metadata[_ENTRY]) if _ENTRY in metadata else {}, file)
+        entry = parse_json(metadata[_ENTRY]) if _ENTRY in metadata else {}
     except OSError as error:
         raise RequestError(
             f"can't read {file}: {reason(error)}; give the {TRANSFORM} that export wrote"
@@ -111,7 +111,7 @@ def load_transform(path: str | Path) -> Transform:
         raise RequestError(
             f"{file} is no transform: {reason(error)}; give the {TRANSFORM} that export wrote"
         ) from None
-    return _transform(tensors, description, file)
+    return _transform(tensors, _description(entry, file), file)
 
 
 def _description(value: Any, file: Path) -> TransformEntry:
