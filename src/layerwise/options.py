@@ -669,6 +669,7 @@ class AnalyzeOptions:
         "long; all: for these too; none: no intervals",
         choices=("quick", "all", "none"),
     )
+    lang: str = option("en", "language of the advice, the table and the figures", choices=LANGS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -145,7 +145,7 @@ def test_pharaoh_is_a_line_per_pair(tmp_path: Path, model: str) -> None:
     [
         (
             ["--to", "pharaoh"],
-            "--to pharaoh has room for one layer and one method, and these are 4 layers and 1 methods",
+            "--to pharaoh has room for one layer and one method, and these are 4 layers and 1 method; give",
         ),
         (
             ["--method", "giza"],

@@ -51,6 +51,12 @@ def print_notes(texts: Iterable[str]) -> None:
         print_note(text)
 
 
+def print_translated(texts: Iterable[str], english: Iterable[str]) -> None:
+    """Print messages in another language as `print_notes` does, but none that was printed in English before."""
+    both = zip(texts, english, strict=True)
+    print_notes(text for text, original in both if text == original or is_new(original))
+
+
 def is_new(text: str) -> bool:
     """Return whether the command prints this message for the first time, and remember the message."""
     new = text not in _printed_notes
