@@ -12,7 +12,7 @@ from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import choose
 from layerwise.arguments import argument
-from layerwise.choices import ALIGNMENT_FORMATS, one_of
+from layerwise.choices import ALIGNMENT_FORMATS, one_of, whole_number
 from layerwise.encode.computing import computing
 from layerwise.encode.load import model_of
 from layerwise.errors import RequestError
@@ -111,6 +111,7 @@ def align(
     choose(threads)
     methods = chosen_methods(method)
     one_of("to", to, ALIGNMENT_FORMATS)
+    whole_number("seed", seed, 0)
     _check_sources(a, b, gold, gold_base)
     target = None if out is None else local_path(out)
     if target is not None:

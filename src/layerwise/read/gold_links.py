@@ -58,7 +58,7 @@ def read_gold(source: Any, base: int, encoding: str = "utf-8") -> list[GoldLinks
 
 def _lines(source: Any, encoding: str) -> Iterable[tuple[str, str]]:
     if not isinstance(source, str | Path):
-        yield from ((f"gold line {number}", str(text)) for number, text in enumerate(listed(source), 1))
+        yield from ((f"gold of text {number}", str(text)) for number, text in enumerate(listed(source)))
         return
     _, files = find_files(source, "txt")
     for file in files:
