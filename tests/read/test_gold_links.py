@@ -26,7 +26,7 @@ def test_sure_links_are_possible_too(tmp_path: Path) -> None:
     assert read_gold(LINES, 0)[0].sure == {(1, 1), (2, 2)}
 
 
-@pytest.mark.parametrize("item", ["1", "a-b", "1--2", "1-2-3", "1 - 2", "١-٢", "1P2"])
+@pytest.mark.parametrize("item", ["1", "a-b", "1--2", "1-2-3", "1 - 2", "١-٢", "1P2", "1-" + "9" * 5000])
 def test_what_is_no_link_is_refused_with_its_line(tmp_path: Path, item: str) -> None:
     (tmp_path / "gold").write_text(f"1-1\n{item}\n", encoding="utf-8")
     with pytest.raises(SourceError, match="gold, line 2: .* is no link; write 3-4 for a sure link and 3p4"):
@@ -62,6 +62,8 @@ def test_links_to_words_that_do_not_exist_are_refused_with_their_line() -> None:
         SourceError, match=r"3-1 names word 3 of side a, which has 2 words, counted from 1; see text 0$"
     ):
         checked(["x y", "z"], ["u", "v w"], ["3-1", ""], 1)
+    with pytest.raises(SourceError, match="0-1 names word 1 of side b, which has 1 word, counted from 0"):
+        checked(["x y", "z"], ["u", "v w"], ["0-1", ""], 0)
 
 
 def test_a_line_for_each_pair() -> None:

@@ -60,10 +60,9 @@ def advise(
 
 def _halves(count: int, seed: int, *, are_needed: bool) -> tuple[I64, I64] | None:
     """Return the sentences that choose and those that score: all twice where no choice is needed, `None` for too few."""
-    order = np.random.default_rng(seed).permutation(count)
     if not are_needed:
-        return order, order
-    choosing, scoring = np.array_split(order, 2)
+        return np.arange(count), np.arange(count)
+    choosing, scoring = np.array_split(np.random.default_rng(seed).permutation(count), 2)
     return None if count < _LEAST else (choosing, scoring)
 
 
