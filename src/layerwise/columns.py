@@ -59,6 +59,11 @@ def is_present(value: Any) -> bool:
     return value is not None and not (isinstance(value, float | Decimal) and value != value)
 
 
+def trimmed(value: Any) -> str:
+    """Return a value as text without blanks at its ends; empty where it is missing."""
+    return str(value).strip() if is_present(value) else ""
+
+
 def in_order(names: Iterable[str]) -> list[str]:
     """Return the names of classes in the order in which they are listed: numbers by their value, then other names.
 

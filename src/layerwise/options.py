@@ -101,7 +101,7 @@ def _wrong_type(item: Field[Any], value: Any) -> str | None:
         return None if isinstance(value, Real) and not is_flag else "no number; give one"
     if item.type in ("str", "str | None"):
         return None if isinstance(value, str) else "no string; give one"
-    if item.type in ("Sequence[str]", "Sequence[str] | None"):
+    if str(item.type).removeprefix("str | ") in ("Sequence[str]", "Sequence[str] | None"):
         is_list = isinstance(value, str) or (
             isinstance(value, Iterable)
             and hasattr(value, "__len__")
@@ -669,6 +669,7 @@ class AnalyzeOptions:
         "long; all: for these too; none: no intervals",
         choices=("quick", "all", "none"),
     )
+    lang: str = option("en", "language of the advice, the table and the figures", choices=LANGS)
 
 
 @dataclass(frozen=True, kw_only=True)

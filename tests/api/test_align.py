@@ -18,6 +18,9 @@ from layerwise.cli.main import main
 
 GERMAN = ["a text of every layer .", "the first , the last", "encoder", "Don't stop it !"]
 ENGLISH = ["every layer , a text .", "the last and the first", "a word of an encoder", "stop ."]
+# Blanks of other kinds, marks, two directions of writing, a side without a word.
+ODD = ["a\ttext\u3000of\xa0layers", "e\u0301 \u202eabc\u202c שלום", "天 ， 气", " \u3000"]
+PLAIN = ["layers of a text", "an abc e\u0301", "the last 天", "stop"]
 
 
 def plain(model: Any, tokenizer: Any, words: list[str]) -> tuple[list[np.ndarray[Any, Any]], list[int]]:
@@ -38,9 +41,10 @@ def test_links_are_those_of_plain_transformers(
 
     folder = model_folder(family)
     model, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
-    result = lw.align(GERMAN, ENGLISH, model=encoder_of(family))
+    result = lw.align(GERMAN + ODD, ENGLISH + PLAIN, model=encoder_of(family))
     assert result.layers == ("emb", "1", "2", "3")
-    for a, b, pair in zip(GERMAN, ENGLISH, result.pairs, strict=True):
+    assert "1 sentence pair has a side without a word, and no links." in result.notes
+    for a, b, pair in zip(GERMAN + ODD[:-1], ENGLISH + PLAIN[:-1], result.pairs[:-1], strict=True):
         (first, words_a), (second, words_b) = (plain(model, tokenizer, text.split()) for text in (a, b))
         for layer, x, y in zip(result.layers, first, second, strict=True):
             x, y = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (x, y))
@@ -52,6 +56,13 @@ def test_links_are_those_of_plain_transformers(
                 if cosines[:, j].argmax() == i
             }
             assert set(pair.links["argmax"][layer]) == expected, (family, layer, a)
+
+
+def test_every_word_of_a_line_longer_than_the_model_reads_is_linked(encoder_of: Callable[[str], Any]) -> None:
+    """The nearest of a token among its own line is itself; the model reads 80 tokens at once."""
+    line = " ".join(f"text of {number} layers" for number in range(60))
+    (pair,) = lw.align([line], [line], model=encoder_of("bert"), layers=3).pairs
+    assert set(pair.links["argmax"]["3"]) >= {(word, word) for word in range(240)}
 
 
 def test_sites_are_aligned_as_layers_are(encoder_of: Callable[[str], Any]) -> None:
@@ -113,7 +124,13 @@ def test_a_command_writes_links_and_prints_scores(
     assert main([*command, "--out", str(tmp_path / "again")]) == 0
     shown = capsys.readouterr().out
     assert shown.splitlines()[0].split() == ["method", "layer", "AER", "95%", "precision", "recall"]
-    assert "on 2 sentence pairs; method and layer were chosen on the other 2" in shown
+    assert "on 2 sentence pairs; the layer was chosen on the other 2" in shown
+    assert main([*command, "--lang", "zh", "--layers", "2", "--out", str(tmp_path / "zh")]) == 0
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[0].split() == ["方法", "层", "AER", "95%", "精确率", "召回率"]
+    assert "argmax，第 2 层：在 4 个句对上 AER 为" in shown
+    assert "没有与其他方法或层比较" in shown
+    assert f"4 个句对的链接：{tmp_path / 'zh'}" in shown
 
 
 @pytest.mark.parametrize(
@@ -128,6 +145,14 @@ def test_gold_links_that_may_be_counted_from_one_are_told(
     assert not lw.align(
         GERMAN, ENGLISH, model=encoder_of("bert"), layers=1, gold=gold[:1] + gold[2:3] * 3, gold_base=1
     ).notes
+
+
+def test_gold_links_of_which_none_is_sure_have_no_recall(encoder_of: Callable[[str], Any]) -> None:
+    result = lw.align(GERMAN, ENGLISH, model=encoder_of("bert"), layers=1, gold=["0p0 1p1", "", "", "0p0"])
+    links = result["argmax"]["1"]
+    assert np.isnan(links.recall)
+    assert links.aer == pytest.approx(1 - links.precision)  # type: ignore[operator]
+    assert any("No gold link is sure (3-4): there is no recall" in note for note in result.notes)
 
 
 def test_pharaoh_is_a_line_per_pair(tmp_path: Path, model: str) -> None:
@@ -145,7 +170,7 @@ def test_pharaoh_is_a_line_per_pair(tmp_path: Path, model: str) -> None:
     [
         (
             ["--to", "pharaoh"],
-            "--to pharaoh has room for one layer and one method, and these are 4 layers and 1 methods",
+            "--to pharaoh has room for one layer and one method, and these are 4 layers and 1 method; give",
         ),
         (
             ["--method", "giza"],
@@ -158,6 +183,7 @@ def test_pharaoh_is_a_line_per_pair(tmp_path: Path, model: str) -> None:
         (["--gold", "GOLD", "--gold-base", "2"], "--gold-base 2 doesn't exist; give 0 or 1"),
         (["--layers", "7"], "layer 7 doesn't exist"),
         (["--to", "moses"], "--to 'moses' doesn't exist; choose one of jsonl, pharaoh"),
+        (["--lang", "fr"], "--lang 'fr' doesn't exist; choose one of en, zh"),
         (["--gold-base", "1"], "--gold-base 1 only applies to gold links; give --gold with it"),
         (["--gold", "EMPTY"], "--gold has no link in 4 lines; give gold links, or leave it out"),
     ],
@@ -207,6 +233,12 @@ def test_an_existing_file_is_kept(tmp_path: Path, encoder_of: Callable[[str], An
         lw.align(GERMAN, ENGLISH, model=encoder_of("bert"), out=tmp_path / "links")
     with pytest.raises(lw.RequestError, match="adapter='x' has no effect on a model that is loaded"):
         lw.align(GERMAN, ENGLISH, model=encoder_of("bert"), adapter="x")
+    wrong: dict[str, Any] = {"text": 3, "method": None}
+    for name, value in wrong.items():
+        with pytest.raises(lw.RequestError, match=f"{name} is {value}, no list of strings; give one"):
+            lw.align(GERMAN, ENGLISH, model=encoder_of("bert"), **{name: value})
+    with pytest.raises(lw.RequestError, match="seed=-1 is too small; give at least 0"):
+        lw.align(GERMAN, ENGLISH, model=encoder_of("bert"), seed=-1)
     with pytest.raises(lw.RequestError, match="centre is 'language', no truth value"):
         lw.align(GERMAN, ENGLISH, model=encoder_of("bert"), centre="language")  # type: ignore[arg-type]
 

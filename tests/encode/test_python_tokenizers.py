@@ -206,6 +206,10 @@ def test_words_of_raw_text_spans_and_prompts_are_refused_with_the_reason(
             encoder.encode(texts, level="span", spans=[[(0, 1)]])
     with pytest.raises(RequestError, match="where it ends among the tokens is found by their offsets"):
         encoder.encode(["a"], prompt="query: ")
+    with pytest.raises(
+        RequestError, match="raw=True finds the tokens of a word by their offsets, .* none; lea"
+    ):
+        lw.align(["a b"], ["b a"], model=encoder, raw=True)
     (tmp_path / "texts.txt").write_text("a b\n")
     command = ["extract", str(tmp_path / "texts.txt"), "--model", str(folders[name]), "--level", "word"]
     assert main([*command, "--out", str(tmp_path / "out"), "--device", "cpu"]) == 2

@@ -1,6 +1,7 @@
 """Retrieval of translations: every variant against brute force, planted shifts and rotations, several languages."""
 
 import json
+import re
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -337,6 +338,26 @@ def test_too_few_pairs_for_advice_are_told() -> None:
         analysis = lw.analyze(languages(count)[0], pairs="pair", sides="language", measure=["cosine"])
         told = [note for note in analysis.notes if note.startswith("There is no advice on retrieval")]
         assert (analysis.retrieval is None) == bool(told) == (count == 3)
+    states = languages(6)[0]
+    pairs, sides = (states.texts[name].to_pylist() for name in ("pair", "language"))
+    rows = [row for row, side in enumerate(sides) if side == sides[0]]
+    renamed = [
+        f" {side}" if row in rows[:2] else side for row, side in enumerate(sides)
+    ]  # blanks don't count
+    renamed = ["other" if row in rows[2:4] else side for row, side in enumerate(renamed)]
+    layers = [states.layer(name) for name in states.layers]
+    analysis = lw.analyze(
+        states_of(layers, {"pair": pairs, "language": renamed}),
+        pairs="pair",
+        sides="language",
+        measure=["cosine"],
+    )
+    assert analysis.retrieval is not None
+    kept = set(analysis.retrieval.directions)
+    assert kept == {name for name in analysis["retrieval_cosine"].directions or () if "other" not in name}
+    (note,) = (note for note in analysis.notes if "advice" in note)
+    assert note.startswith("The advice on retrieval leaves out")
+    assert note.count("other") == 2 * len(set(sides) - {sides[0]})
     without = lw.analyze(languages(3)[0], pairs="pair", sides="language", measure=["norm"])
     assert not any("advice" in note for note in without.notes)
 
@@ -363,6 +384,17 @@ def test_the_command_prints_a_row_per_direction_and_the_advice(
     assert list(stored["measures"]["retrieval_margin"]["values"]) == ["x>y", "y>x"]
     assert (tmp_path / "out/geometry.svg").exists()
     assert (tmp_path / "out/retrieval_cosine.svg").exists()
+    chinese = ["--measure", "retrieval_cosine", "--lang", "zh", "--out", str(tmp_path / "zh")]
+    assert main([*command, *chinese]) == 0
+    shown = capsys.readouterr().out
+    assert "随机水平" in shown
+    assert "检索请用第" in shown
+    assert f"12 行中的 12 行，随机种子 0；全部结果在 {tmp_path / 'zh'}" in shown
+    content = json.loads((tmp_path / "zh/analysis.json").read_text())
+    assert content["retrieval"]["text"].startswith("For retrieval use layer")
+    in_english = any("no font on this machine" in note for note in content["notes"])
+    drawn = (tmp_path / "zh/retrieval_cosine.svg").read_text("utf-8")  # with the words as comments
+    assert bool(re.search("[\u4e00-\u9fff]", drawn)) != in_english
     page = tmp_path / "page.html"
     assert (
         main(["report", str(tmp_path / "t.lw"), "--analysis", str(tmp_path / "out"), "--out", str(page)]) == 0

@@ -285,6 +285,30 @@ def test_planted_links_are_found_at_the_layer_that_has_them() -> None:
     assert result.to_pandas()["method"].tolist() == [name for name in METHODS for _ in range(3)]
 
 
+@pytest.mark.parametrize(
+    ("layers", "methods", "words"),
+    [
+        (1, ["argmax"], "on 40 sentence pairs; no other method or layer was compared."),
+        (2, ["argmax"], "on 20 sentence pairs; the layer was chosen on the other 20."),
+        (1, ["argmax", "match"], "on 20 sentence pairs; the method was chosen on the other 20."),
+        (2, ["argmax", "match"], "on 20 sentence pairs; method and layer were chosen on the other 20."),
+    ],
+)
+def test_the_advice_says_what_was_chosen(layers: int, methods: list[str], words: str) -> None:
+    pairs, gold = planted()
+    result = aligned([lexicon(2, 0), lexicon(3, 0)][:layers], pairs, gold, methods=methods)
+    assert result.advice is not None
+    assert words in result.advice.text
+    if len(methods) == layers == 1:
+        score = result["argmax"]["emb"]
+        assert (result.advice.aer, result.advice.low, result.advice.high) == (
+            score.aer,
+            score.low,
+            score.high,
+        )
+        assert aligned([lexicon(2, 0)], pairs[:1], gold[:1]).advice is not None  # one pair is enough
+
+
 def test_centring_takes_off_what_all_words_of_a_side_share() -> None:
     """With a common vector ten times as long as the words, argmax takes the shortest word of b for all words of a."""
     pairs, gold = planted()
@@ -454,7 +478,7 @@ def test_no_advice_on_three_sentences_or_without_gold_links() -> None:
     assert advise(np.zeros((9, 1, 2, 4), np.int64), ["argmax"], ["1", "2"], 0) is None
     for count in (3, 4):
         pairs, gold = planted(count)
-        result = aligned([lexicon(0.01, 0)], pairs, gold)
+        result = aligned([lexicon(0.01, 0), lexicon(2, 0)], pairs, gold)
         told = [note for note in result.notes if note.startswith("There is no advice: it takes gold links")]
         assert (result.advice is None) == bool(told) == (count == 3)
 

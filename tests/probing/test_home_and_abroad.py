@@ -52,6 +52,8 @@ def test_rows_are_centred_by_the_values_of_a_column() -> None:
         some = np.array([3, 399, 7])
         np.testing.assert_array_equal(centred.layer(layer, rows=some), centred.layer(layer)[some])
     assert (centred.rows, centred.width, centred.level) == (400, 6, "text")
+    blanks = states_of(noise(4, 3, 2), {"language": ["en", "en ", "zh", " zh"]})
+    assert CentredRows(blanks, "language").groups.tolist() == ["en", "zh"]
 
 
 def test_columns_that_cannot_be_centred_are_refused() -> None:

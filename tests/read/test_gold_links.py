@@ -26,7 +26,7 @@ def test_sure_links_are_possible_too(tmp_path: Path) -> None:
     assert read_gold(LINES, 0)[0].sure == {(1, 1), (2, 2)}
 
 
-@pytest.mark.parametrize("item", ["1", "a-b", "1--2", "1-2-3", "1 - 2", "١-٢", "1P2"])
+@pytest.mark.parametrize("item", ["1", "a-b", "1--2", "1-2-3", "1 - 2", "١-٢", "1P2", "1-" + "9" * 5000])
 def test_what_is_no_link_is_refused_with_its_line(tmp_path: Path, item: str) -> None:
     (tmp_path / "gold").write_text(f"1-1\n{item}\n", encoding="utf-8")
     with pytest.raises(SourceError, match="gold, line 2: .* is no link; write 3-4 for a sure link and 3p4"):
@@ -35,7 +35,7 @@ def test_what_is_no_link_is_refused_with_its_line(tmp_path: Path, item: str) -> 
 
 def test_another_base_is_refused_with_its_line() -> None:
     with pytest.raises(
-        SourceError, match="gold line 2: 3p0 names word 0, and words are counted from 1; give gold_b"
+        SourceError, match="gold of text 1: 3p0 names word 0, and words are counted from 1; give gold_b"
     ):
         read_gold(["1-1", "3p0"], 1)
     with pytest.raises(RequestError, match="gold_base=2 doesn't exist; give 0 or 1"):
@@ -55,19 +55,23 @@ def checked(a: list[str], b: list[str], lines: list[str], base: int) -> None:
 def test_links_to_words_that_do_not_exist_are_refused_with_their_line() -> None:
     checked(["x y", "z"], ["u", "v w"], ["1-1 2-1", "1p2"], 1)
     with pytest.raises(
-        SourceError, match="gold line 2: 0-2 names word 2 of side b, which has 2 words, counted from 0; g"
+        SourceError, match="gold of text 1: 0-2 names word 2 of side b, which has 2 words, counted from 0; g"
     ):
         checked(["x y", "z"], ["u", "v w"], ["0-0", "0-2"], 0)
     with pytest.raises(
         SourceError, match=r"3-1 names word 3 of side a, which has 2 words, counted from 1; see text 0$"
     ):
         checked(["x y", "z"], ["u", "v w"], ["3-1", ""], 1)
+    with pytest.raises(SourceError, match="0-1 names word 1 of side b, which has 1 word, counted from 0"):
+        checked(["x y", "z"], ["u", "v w"], ["0-1", ""], 0)
 
 
 def test_a_line_for_each_pair() -> None:
     with pytest.raises(
-        SourceError, match=r"gold has 1 line \(gold line 1 is its last\), and there are 2 sentence pairs"
+        SourceError, match=r"gold has 1 line \(gold of text 0 is its last\), and there are 2 sentence pairs"
     ):
         checked(["x", "z"], ["u", "v"], ["0-0"], 0)
-    with pytest.raises(SourceError, match=r"gold has 3 lines \(gold line 3 is its last\), and there are 2"):
+    with pytest.raises(
+        SourceError, match=r"gold has 3 lines \(gold of text 2 is its last\), and there are 2"
+    ):
         checked(["x", "z"], ["u", "v"], ["0-0", "", ""], 0)

@@ -119,6 +119,10 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         open_parallel(a, b, encoding="punycode")
     with pytest.raises(SourceError, match="text 1: side [ab] is 7; give a string, or a list of words"):
         counted(open_parallel(["a", 7], ["b", "c"]))
+    with pytest.raises(SourceError, match=r"text 0 is \('a', 'b', 'c'\); give a string with \|\|\| between"):
+        counted(open_parallel([("a", "b", "c")]))
+    with pytest.raises(SourceError, match="the list a has 2 lines and the list b 1; line n"):
+        counted(open_parallel(["a", "b"], ["c"]))
     with pytest.raises(RequestError, match="raw=True splits strings, and side [ab] of text 0 is a list"):
         counted(open_parallel([["a"]], ["b"], raw=True))
     a.write_bytes(b"fine\n\xff\n")

@@ -12,7 +12,7 @@ from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.threads import choose
 from layerwise.arguments import argument
-from layerwise.choices import ALIGNMENT_FORMATS, one_of
+from layerwise.choices import ALIGNMENT_FORMATS, one_of, whole_number
 from layerwise.encode.computing import computing
 from layerwise.encode.load import model_of
 from layerwise.errors import RequestError
@@ -111,6 +111,7 @@ def align(
     choose(threads)
     methods = chosen_methods(method)
     one_of("to", to, ALIGNMENT_FORMATS)
+    whole_number("seed", seed, 0)
     _check_sources(a, b, gold, gold_base)
     target = None if out is None else local_path(out)
     if target is not None:
@@ -122,6 +123,7 @@ def align(
         check_gold(links, texts, gold_base)
     with computing(threads), tracking(progress) as track:
         encoder = model_of(model, **part(options, LoadOptions))
+        _check_offsets(encoder, raw=raw)
         names = resolve_layers(layers, encoder.blocks)
         to_line = line_format(to, methods, names)
         encode = partial(encoder.encode, layers=names, level="token", prompt="", batch_tokens=batch_tokens)
@@ -139,6 +141,15 @@ def align(
     if links is not None and gold_base == 0 and may_count_from_one(links):
         notes += (Message("align.note.base", option=argument("gold_base", 1)),)
     return replace(result, notes=notes, provenance={"model": encoder.description})
+
+
+def _check_offsets(encoder: Encoder, *, raw: bool) -> None:
+    """Raise RequestError for words of our splitter and a tokenizer that doesn't tell where its tokens are."""
+    if raw and not encoder.tokenizer.has_offsets:
+        raise RequestError(
+            f"{argument('raw', True)} finds the tokens of a word by their offsets, and the tokenizer of "
+            f"{encoder.checkpoint.name!r}, which is written in Python, gives none; leave it out, and put blanks between words"
+        )
 
 
 def _check_sources(a: Any, b: Any, gold: Any, gold_base: int) -> None:

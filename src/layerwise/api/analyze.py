@@ -12,6 +12,7 @@ from layerwise._util.paths import local_path
 from layerwise._util.progress import Callback, tracking
 from layerwise._util.silence import warned_once
 from layerwise._util.threads import limited
+from layerwise.choices import LANGS, one_of
 from layerwise.extraction.attacker import table_and_tokens
 from layerwise.figures.result_figures import save_analysis_figures
 from layerwise.geometry.measure import analyze as measure_layers
@@ -44,6 +45,7 @@ def analyze(
     measure: Sequence[str] | None = None,
     source: str | Path | Sequence[str | Path] | None = None,
     intervals: str = "quick",
+    lang: str = "en",
     seed: int = 0,
     progress: Callback | None = None,
     threads: int | None = None,
@@ -66,6 +68,8 @@ def analyze(
             them is stored.
         intervals: which 95% intervals to compute if rows are sampled: `quick`: all but those of svcca, pwcca and
             procrustes, which take longest; `all`; `none`.
+        lang: the language of the figures, `en` or `zh`; analysis.json has its sentences in English, and as messages that can be
+            said in every language.
         seed: seed of the sample.
         progress: called with the progress; see `lw.Progress`.
         threads: number of threads to compute with; see `lw.extract`.
@@ -86,8 +90,10 @@ def analyze(
         "seed": seed,
         "measure": measure,
         "intervals": intervals,
+        "lang": lang,
     }
     check_types(AnalyzeOptions, options)
+    one_of("lang", lang, LANGS)
     target = local_path(out) if out is not None else None
     if target is not None:
         disk.check_new(target)
@@ -120,7 +126,7 @@ def analyze(
             labels = row_names(sample, result.label)
             with result_folder(target) as folder:
                 figure_notes = save_analysis_figures(
-                    result.to_json(), folder, plane.coords, plane.explained, labels
+                    result.to_json(), folder, plane.coords, plane.explained, labels, lang
                 )
                 result = replace(result, notes=(*result.notes, *figure_notes))
                 disk.write_file(folder / "analysis.json", to_json(result.to_json()))

@@ -6,14 +6,16 @@ and method is scored by its alignment error rate (AER), and the table ends in ad
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from layerwise import api
+from layerwise.choices import LANGS, one_of
 from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
 from layerwise.options import AlignOptions, RunOptions
-from layerwise.wording import fixed
+from layerwise.wording import fixed, in_language, phrase
 
 HELP = "align the words of parallel texts at every layer"
 EXAMPLES = """\
@@ -21,6 +23,7 @@ EXAMPLES = """\
   layerwise align news.en news.de --model e5-small --layers 7 --to pharaoh --out links.txt
   layerwise align pairs.txt --model e5-small --method argmax itermax --gold pairs.gold --gold-base 1 --out links.jsonl
   layerwise align pairs.csv --text english,german --raw --model e5-small --out links.jsonl
+  layerwise align zh.txt en.txt --model e5-small --gold zh-en.gold --lang zh --out links.jsonl
 """
 
 
@@ -38,12 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     flags.add(parser, AlignOptions)
     flags.add(parser, RunOptions)
+    flags.add_lang(parser, "the advice, the table and the notes")
     flags.add_quiet(parser)
     flags.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
+    one_of("lang", args.lang, LANGS)
     with progress_display(args) as progress:
         alignment = api.align.align(
             args.a,
@@ -53,33 +58,31 @@ def run(args: argparse.Namespace) -> int:
             progress=progress,
             threads=args.threads,
         )
-    output.print_notes(alignment.notes)
+    content = alignment.to_json()
+    result, say = in_language(content, args.lang), partial(phrase, args.lang)
+    output.print_translated(result["notes"], content["notes"])
     if args.json:
-        output.print_json(alignment.to_json())
+        output.print_json(content)
         return 0
-    output.print_lines(*output.table(list(_rows(alignment)), right=(2, 4, 5)), "")
+    rows = _rows(result["methods"], say, scored=alignment.has_gold)
+    output.print_lines(*output.table(list(rows), right=(2, 4, 5)), "")
     if alignment.advice is not None:
-        output.print_lines(alignment.advice.text)
-    count = alignment.sentences
-    output.print_lines(f"links of {count:,} sentence pair{'' if count == 1 else 's'}: {args.out}")
+        output.print_lines(result["advice"]["text"])
+    output.print_lines(say("terminal.links", n=alignment.sentences, file=str(args.out)))
     return 0
 
 
-def _rows(alignment: Any) -> Iterator[tuple[str, ...]]:
+def _rows(methods: Mapping[str, Any], say: Callable[..., str], *, scored: bool) -> Iterator[tuple[str, ...]]:
     """Yield the cells of each method and layer; rates are in percent."""
-    scored = alignment.has_gold
-    yield ("method", "layer", *(("AER", "95%", "precision", "recall") if scored else ("agreement", "95%")))
-    for method, of_layers in alignment.methods.items():
+    names = ("precision", "recall") if scored else ()
+    rate = "aer" if scored else "agreement"
+    heads = (say("terminal.method"), say("markdown.layer"), say(f"terminal.{rate}"), "95%")
+    yield (*heads, *(say(f"terminal.{name}") for name in names))
+    for method, of_layers in methods.items():
         for layer, links in of_layers.items():
-            yield (method, layer, *(_scored(links) if scored else _rate(links.agreement, links)))
-
-
-def _scored(links: Any) -> tuple[str, ...]:
-    return *_rate(links.aer, links), _percent(links.precision), _percent(links.recall)
-
-
-def _rate(value: float | None, links: Any) -> tuple[str, str]:
-    return _percent(value), f"{_percent(links.low)} to {_percent(links.high)}"
+            ends = {name: _percent(links[name]) for name in ("low", "high")}
+            interval = say("markdown.interval.to", **ends)
+            yield (method, layer, _percent(links[rate]), interval, *(_percent(links[name]) for name in names))
 
 
 def _percent(value: float | None) -> str:

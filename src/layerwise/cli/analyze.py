@@ -6,20 +6,22 @@ Writes analysis.json with all results, and figures as SVG and PNG: one of the me
 """
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from layerwise import api
-from layerwise._util.display import count_of
 from layerwise.cli import flags, output
 from layerwise.cli.progress import progress_display
 from layerwise.options import AnalyzeOptions, RunOptions
+from layerwise.wording import in_language, phrase, text_in
 
 HELP = "measure the geometry of layers, and how similar they are"
 EXAMPLES = """\
   layerwise analyze reviews.lw --out analysis
   layerwise analyze reviews.lw --label label --max-rows 5000 --out analysis
   layerwise analyze before.lw --against after.lw --measure against_linear_cka --out change
-  layerwise analyze parallel.lw --pairs sentence --sides language --out retrieval
+  layerwise analyze parallel.lw --pairs sentence --sides language --lang zh --out retrieval
   layerwise analyze secret.lw --measure leakage --source letters.jsonl --out leakage
 """
 
@@ -50,26 +52,30 @@ def run(args: argparse.Namespace) -> int:
             progress=progress,
             threads=args.threads,
         )
-    result = analysis.to_json()
-    output.print_notes([*result["notes"], *analysis.cautions()])
+    content, cautions = analysis.to_json(), analysis.cautions()
+    result, say = in_language(content, args.lang), partial(phrase, args.lang)
+    notes = [*result["notes"], *(text_in(caution, args.lang) for caution in cautions)]
+    output.print_translated(notes, [*content["notes"], *cautions])
     if args.json:
-        output.print_json(result)
+        output.print_json(content)
         return 0
-    advice = [] if analysis.retrieval is None else ["", analysis.retrieval.text]
-    sample = f"{result['rows']:,} of {count_of(result['of'], 'row')}, seed {result['seed']}"
-    output.print_lines(*_table(analysis), *advice, "", f"{sample}; all results are in {args.out}")
+    advice = ["", result["retrieval"]["text"]] if result["retrieval"] else []
+    counts = {name: result[name] for name in ("rows", "of", "seed")}
+    output.print_lines(
+        *_table(analysis, say), *advice, "", say("terminal.sample", **counts, folder=str(args.out))
+    )
     return 0
 
 
-def _table(analysis: Any) -> list[str]:
+def _table(analysis: Any, say: Callable[..., str]) -> list[str]:
     """Return a line per measure, with a column per layer; of a matrix, the values of each layer with the last one.
 
     The last column is what rows, classes or layers without any relation give.
     """
     layers = analysis.layers
-    rows = [("", *layers, "by chance")]
+    rows = [("", *layers, say("terminal.chance"))]
     for name, measure in analysis.each_direction().items():
-        matrix = f" with {layers[-1]}{' (distance)' if measure.alike == 0 else ''}"
-        title = f"{name}{matrix if measure.is_matrix else ''}"
+        key = "terminal.distance.to" if measure.alike == 0 else "terminal.alike.with"
+        title = say(key, name=name, layer=layers[-1]) if measure.is_matrix else name
         rows.append((title, *measure.written(), measure.floor_written()))
     return output.table(rows, right=range(1, len(layers) + 2))

@@ -6,6 +6,7 @@ from dataclasses import Field, fields
 from typing import Any
 
 from layerwise.arguments import flag_name
+from layerwise.choices import LANGS
 
 
 def path(argument: str) -> str:
@@ -108,6 +109,13 @@ def changed(args: argparse.Namespace, options: type) -> dict[str, Any]:
 def add_quiet(parser: argparse.ArgumentParser) -> None:
     """Add `--quiet`."""
     parser.add_argument("--quiet", action="store_true", help="show no progress on stderr")
+
+
+def add_lang(parser: argparse.ArgumentParser, of: str) -> None:
+    """Add `--lang`, the language of what only a command prints."""
+    parser.add_argument(
+        "--lang", default="en", metavar=f"{{{','.join(LANGS)}}}", help=f"language of {of} (default: en)"
+    )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -51,6 +51,12 @@ def print_notes(texts: Iterable[str]) -> None:
         print_note(text)
 
 
+def print_translated(texts: Iterable[str], english: Iterable[str]) -> None:
+    """Print messages in another language as `print_notes` does, but none that was printed in English before."""
+    both = zip(texts, english, strict=True)
+    print_notes(text for text, original in both if text == original or NOTES.is_new(original))
+
+
 def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> list[str]:
     """Return the lines of rows as aligned columns; the columns numbered in `right` are aligned to the right.
 

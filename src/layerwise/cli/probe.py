@@ -67,9 +67,7 @@ def run(args: argparse.Namespace) -> int:
         )
     content = probed.to_json()
     result, say = in_language(content, args.lang), partial(phrase, args.lang)
-    # Progress tells some notes before the work.
-    both = zip(result["notes"], in_language(content, "en")["notes"], strict=True)
-    output.print_notes(text for text, english in both if text == english or output.NOTES.is_new(english))
+    output.print_translated(result["notes"], in_language(content, "en")["notes"])
     if args.json:
         output.print_json(content)
         return 0

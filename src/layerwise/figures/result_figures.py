@@ -30,8 +30,7 @@ def save_probe_figures(result: Mapping[str, Any], folder: Path, lang: str = "en"
     Returns:
         notes on what can't be drawn: numbers are complete without figures, for example without matplotlib.
     """
-    notes = _written(_probe_figures(result, lang), folder)
-    return notes if notes or can_draw(lang) else (Message("note.figures.english"),)
+    return _written(_probe_figures(result, lang), folder, lang)
 
 
 def save_analysis_figures(
@@ -40,6 +39,7 @@ def save_analysis_figures(
     coords: ArrayLike,
     explained: Any,
     labels: Sequence[str | None] | None,
+    lang: str = "en",
 ) -> tuple[Message, ...]:
     """Write a figure of each matrix, of the measures per layer (`geometry`), and of the rows (`projection`).
 
@@ -48,11 +48,12 @@ def save_analysis_figures(
         folder: an existing folder.
         coords, explained: the rows on a plane and the explained variance, as for `plots.projection`.
         labels: the label of each row, or `None`.
+        lang: the language of their words.
 
     Returns:
         notes on what can't be drawn, as `save_probe_figures` does.
     """
-    return _written(_analysis_figures(result, coords, explained, labels), folder)
+    return _written(_analysis_figures(result, coords, explained, labels, lang), folder, lang)
 
 
 def _probe_figures(result: Mapping[str, Any], lang: str) -> Iterator[tuple[str, Figure]]:
@@ -62,20 +63,28 @@ def _probe_figures(result: Mapping[str, Any], lang: str) -> Iterator[tuple[str, 
 
 
 def _analysis_figures(
-    result: Mapping[str, Any], coords: ArrayLike, explained: Any, labels: Sequence[str | None] | None
+    result: Mapping[str, Any],
+    coords: ArrayLike,
+    explained: Any,
+    labels: Sequence[str | None] | None,
+    lang: str,
 ) -> Iterator[tuple[str, Figure]]:
     for name in of_pairs(result):
-        yield name, plots.heatmap(result, name)
+        yield name, plots.heatmap(result, name, lang=lang)
     for name in of_directions(result):
-        yield name, plots.directions(result, name)
+        yield name, plots.directions(result, name, lang=lang)
     if per_layer(result):
-        yield "geometry", plots.geometry(result)
-    name = result["label"]
-    yield "projection", plots.projection(coords, result["layers"], labels, explained=explained, name=name)
+        yield "geometry", plots.geometry(result, lang=lang)
+    yield (
+        "projection",
+        plots.projection(
+            coords, result["layers"], labels, explained=explained, name=result["label"], lang=lang
+        ),
+    )
 
 
-def _written(figures: Iterator[tuple[str, Figure]], folder: Path) -> tuple[Message, ...]:
-    """Write figures by name, and return what can't be drawn: one note on all characters without a font."""
+def _written(figures: Iterator[tuple[str, Figure]], folder: Path, lang: str) -> tuple[Message, ...]:
+    """Write figures by name, and return what can't be drawn: one note on all characters without a font, or on the language."""
     missing: set[str] = set()
     try:
         for name, figure in figures:
@@ -83,4 +92,6 @@ def _written(figures: Iterator[tuple[str, Figure]], folder: Path) -> tuple[Messa
             missing.update(without_font(figure))
     except RequestError as error:
         return (Message("note.left.out", why=reason(error)),)
-    return (font_note("".join(sorted(missing))),) if missing else ()
+    if missing:
+        return (font_note("".join(sorted(missing))),)
+    return () if can_draw(lang) else (Message("note.figures.english"),)

@@ -93,8 +93,8 @@ def analyze(
     for (name, job), step in measuring.each(list(chosen.items()), names, costs):
         measured[name] = job(step)
     advice = None if paired is None else paired.advice()
-    if paired is not None and paired.hits and advice is None:
-        notes.append(Message("note.retrieval.advice"))
+    if paired is not None and paired.hits:
+        notes += paired.advice_notes(advice)
     return Analysis(
         layers=rows.layers,
         rows=len(rows),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from layerwise._util.locks import new_lock
 from layerwise.arguments import argument
 from layerwise.array_types import F64, I64
-from layerwise.columns import column_values, is_present
+from layerwise.columns import column_values, is_present, trimmed
 from layerwise.errors import RequestError
 from layerwise.row_selection import row_blocks
 from layerwise.states import Layered
@@ -121,7 +121,7 @@ class CentredRows(Layered):
 
 
 def _values(dataset: Layered, column: str) -> list[str]:
-    """Return the value of each row.
+    """Return the value of each row, trimmed.
 
     Raises:
         RequestError: there is no such column, or a row without a value.
@@ -141,4 +141,4 @@ def _values(dataset: Layered, column: str) -> list[str]:
             f"{missing:,} of {len(values):,} rows have no value in column {column!r} of {argument('centre', column)}; give each "
             "row one, or leave these rows out"
         )
-    return [str(value) for value in values]
+    return list(map(trimmed, values))

@@ -16,7 +16,7 @@ from layerwise.read.record import shown
 from layerwise.texts import listed
 
 Link = tuple[int, int]
-_LINK = re.compile(r"(\d+)([-p])(\d+)", re.ASCII)
+_LINK = re.compile(r"(\d{1,9})([-p])(\d{1,9})", re.ASCII)
 BASES = (0, 1)
 
 
@@ -58,7 +58,7 @@ def read_gold(source: Any, base: int, encoding: str = "utf-8") -> list[GoldLinks
 
 def _lines(source: Any, encoding: str) -> Iterable[tuple[str, str]]:
     if not isinstance(source, str | Path):
-        yield from ((f"gold line {number}", str(text)) for number, text in enumerate(listed(source), 1))
+        yield from ((f"gold of text {number}", str(text)) for number, text in enumerate(listed(source)))
         return
     _, files = find_files(source, "txt")
     for file in files:
@@ -121,5 +121,5 @@ def _check_line(gold: GoldLinks, pair: SentencePair, base: int) -> None:
                 advice = f"; give {argument('gold_base', 1)} if they are counted from 1" if base == 0 else ""
                 raise SourceError(
                     f"{gold.place}: {link[0] + base}-{link[1] + base} names word {word + base} of side {side}, which has "
-                    f"{words} words, counted from {base}{advice}; see {pair.place}"
+                    f"{count_of(words, 'word')}, counted from {base}{advice}; see {pair.place}"
                 )

@@ -81,7 +81,7 @@ def open_parallel(
         return ParallelTexts(_table_reader(a, b, text, encoding), raw=raw)
     if b is not None:
         first, second = _line_reader(a, encoding), _line_reader(b, encoding)
-        return ParallelTexts(lambda: _zipped(first(), second(), (_name(a), _name(b))), raw=raw)
+        return ParallelTexts(lambda: _zipped(first(), second(), (_name(a, "a"), _name(b, "b"))), raw=raw)
     lines = _line_reader(a, encoding)
     return ParallelTexts(lambda: map(_cut, lines()), raw=raw)
 
@@ -103,8 +103,8 @@ def word_count(sentence: Sentence) -> int:
     return len(split_words(sentence)) if isinstance(sentence, str) else len(sentence)
 
 
-def _name(source: Any) -> str:
-    return str(source) if isinstance(source, str | Path) else f"the {type(source).__name__}"
+def _name(source: Any, side: str) -> str:
+    return str(source) if isinstance(source, str | Path) else f"the {type(source).__name__} {side}"
 
 
 def _line_reader(source: Any, encoding: str) -> Callable[[], Iterable[_Placed]]:
@@ -177,10 +177,14 @@ def _cut(line: _Placed) -> tuple[str, Any, Any]:
     place, text = line
     if isinstance(text, list | tuple) and len(text) == 2:
         return place, text[0], text[1]
-    sides = text.split(SEPARATOR) if isinstance(text, str) else []
+    if not isinstance(text, str):
+        raise SourceError(
+            f"{place} is {shown(text)}; give a string with {SEPARATOR} between its two sides, or a pair of sides"
+        )
+    sides = text.split(SEPARATOR)
     if len(sides) != 2:
         raise SourceError(
-            f"{place} has {SEPARATOR} {max(len(sides) - 1, 0)} times, and needs it once, between the two sides; correct it, "
+            f"{place} has {SEPARATOR} {len(sides) - 1} times, and needs it once, between the two sides; correct it, "
             f"or give two files, or the two columns of a table with {argument('text', 'a,b')}"
         )
     return place, sides[0], sides[1]

@@ -62,7 +62,7 @@ class RetrievalAdvice:
 def advise(
     hits: Mapping[str, Sequence[F64]], directions: Sequence[str], layers: Sequence[str], seed: int
 ) -> RetrievalAdvice | None:
-    """Return the advice; `None` without a variant, or where a direction has fewer than four pairs.
+    """Return the advice for the directions with four pairs or more and an accuracy; `None` without any.
 
     Args:
         hits: for each variant and direction whether each pair was found, float64 (layers, pairs).
@@ -71,21 +71,24 @@ def advise(
     """
     variants = tuple(hits)
     sizes = [of.shape[1] for of in next(iter(hits.values()), ())]
-    if not sizes or min(sizes) < _LEAST:
-        return None
     rng = np.random.default_rng(seed)
-    halves = [np.array_split(rng.permutation(size), 2) for size in sizes]
+    halves = {
+        place: np.array_split(rng.permutation(size), 2) for place, size in enumerate(sizes) if size >= _LEAST
+    }
+    if not halves:
+        return None
     # (directions, variants, layers) on each half.
     chosen_on, scored_on = (
-        np.stack([_means(hits, place, half[number]) for place, half in enumerate(halves)])
-        for number in (0, 1)
+        np.stack([_means(hits, place, half[number]) for place, half in halves.items()]) for number in (0, 1)
     )
-    if np.isnan(chosen_on.mean(axis=0)).all():
+    defined = ~np.isnan(chosen_on).all(axis=(1, 2))
+    if not defined.any() or np.isnan(chosen_on[defined].sum(axis=0)).all():
         return None
+    names = [directions[place] for place, is_defined in zip(halves, defined, strict=True) if is_defined]
+    chosen_on, scored_on = chosen_on[defined], scored_on[defined]
     each = {
-        name: _choice(chosen_on[place], scored_on[place], variants, layers)
-        for place, name in enumerate(directions)
-        if not np.isnan(chosen_on[place]).all()
+        name: _choice(of_choosing, of_scoring, variants, layers)
+        for name, of_choosing, of_scoring in zip(names, chosen_on, scored_on, strict=True)
     }
     overall = _choice(chosen_on.mean(axis=0), scored_on.mean(axis=0), variants, layers)
     return RetrievalAdvice(overall, each, _text(overall, each, layers[-1]))

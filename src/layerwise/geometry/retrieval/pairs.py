@@ -9,7 +9,7 @@ import numpy as np
 
 from layerwise.arguments import argument
 from layerwise.array_types import I64
-from layerwise.columns import column_values, is_paired
+from layerwise.columns import column_values, is_paired, trimmed
 from layerwise.errors import RequestError
 from layerwise.states import Layered
 
@@ -127,12 +127,12 @@ def _sided(values: Sequence[str], side: Iterator[str], column: str) -> list[Side
 
 
 def _values(dataset: Layered, column: str) -> Iterator[str]:
-    """Yield the value of a column for each row as a string, empty where it is missing."""
+    """Yield the value of a column for each row as text, trimmed, and empty where it is missing."""
     exists = False
     for part in dataset.parts():
         values, in_part = column_values(part, column)
         exists |= in_part
-        yield from ("" if value is None else str(value) for value in values)
+        yield from map(trimmed, values)
     if not exists:
         names = dict.fromkeys([*dataset.index.column_names, *dataset.texts.column_names])
         raise RequestError(f"there is no column {column!r} in the dataset; there are {', '.join(names)}")

@@ -14,7 +14,7 @@ from layerwise.geometry.retrieval.variants import variant_hits
 from layerwise.geometry.sample import pick
 from layerwise.labels.intervals import resample
 from layerwise.states import Layered
-from layerwise.wording import Message, fixed
+from layerwise.wording import Message, fixed, some
 
 _DRAWS = 1000
 _CELLS = 1 << 20  # numbers of an array that are in memory at once
@@ -88,6 +88,13 @@ class SampledPairs:
     def advice(self) -> RetrievalAdvice | None:
         """Return the layer and the variant to use, of those that were measured; `None` without any."""
         return advise(self.hits, self.directions, self.layers, self._seed)
+
+    def advice_notes(self, advice: RetrievalAdvice | None) -> list[Message]:
+        """Return a note where there is no advice, or none for some directions."""
+        if advice is None:
+            return [Message("note.retrieval.advice")]
+        without = [name.replace(">", " → ") for name in self.directions if name not in advice.directions]
+        return [Message("note.retrieval.few", directions=some(without))] if without else []
 
     def _layer_hits(self, name: str, variant: str) -> list[F64]:
         vectors = self._texts.layer(name)

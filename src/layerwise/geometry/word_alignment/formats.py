@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Collection, Sequence
 
+from layerwise._util.display import count_of
 from layerwise.arguments import argument
 from layerwise.errors import RequestError
 from layerwise.geometry.word_alignment.result import AlignedPair
@@ -23,10 +24,11 @@ def line_format(to: str, methods: Collection[str], layers: Sequence[str]) -> ToL
     if to == "jsonl":
         return lambda pair: json.dumps(pair.to_json(), ensure_ascii=False)
     if len(methods) != 1 or len(layers) != 1:
+        given = f"{count_of(len(layers), 'layer')} and {count_of(len(methods), 'method')}"
         raise RequestError(
-            f"{argument('to', 'pharaoh')} has room for one layer and one method, and these are {len(layers)} layers and "
-            f"{len(methods)} methods; give {argument('layers')} one of {', '.join(layers)} and {argument('method')} one of "
-            f"{', '.join(methods)}, or {argument('to', 'jsonl')}"
+            f"{argument('to', 'pharaoh')} has room for one layer and one method, and these are {given}; give "
+            f"{argument('layers')} one of {', '.join(layers)} and {argument('method')} one of {', '.join(methods)}, or "
+            f"{argument('to', 'jsonl')}"
         )
     (method,), (layer,) = methods, layers
     return lambda pair: " ".join(f"{a}-{b}" for a, b in pair.links[method][layer])

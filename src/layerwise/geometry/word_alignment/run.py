@@ -211,7 +211,10 @@ class Aligner:
                 )
         if self._plan.gold is None:
             yield Message("align.note.agreement")
-        elif not has_advice:
+            return
+        if not any(gold.sure for gold in self._plan.gold):
+            yield Message("align.note.sure")
+        if not has_advice:
             yield Message("align.note.advice")
 
 
