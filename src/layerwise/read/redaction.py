@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -16,6 +17,7 @@ from layerwise.example import Example
 from layerwise.read.corpus import Corpus
 from layerwise.read.file import File
 from layerwise.read.lines import Line, read_lines
+from layerwise.word_split import split_terms
 from layerwise.wording import Message
 
 _BATCH = 64  # records whose spans are looked for at once
@@ -127,6 +129,25 @@ def apart(spans: Sequence[PersonalSpan]) -> list[PersonalSpan]:
             out.append(span)
             longest = span.end - span.start
     return out
+
+
+def whole_words(text: str, spans: Sequence[PersonalSpan]) -> list[PersonalSpan]:
+    """Return spans that each cover whole words, in order and apart: a part of a name would tell the rest of it.
+
+    In scripts that put no spaces between words each letter is one; see `word_split.split_terms`.
+    """
+    if not spans:
+        return []
+    words = [(start, end) for start, end, _ in split_terms(text)]
+    starts, ends = [start for start, _ in words], [end for _, end in words]
+
+    def widened(span: PersonalSpan) -> PersonalSpan:
+        touched = words[bisect_right(ends, span.start) : bisect_left(starts, span.end)]
+        start = min([span.start, *(start for start, _ in touched[:1])])
+        end = max([span.end, *(end for _, end in touched[-1:])])
+        return PersonalSpan(start, end, span.label)
+
+    return apart([widened(span) for span in spans])
 
 
 def redact_records(
