@@ -315,6 +315,13 @@ def test_without_texts_the_command_that_measures_is_one_that_works(
         ([{"id": "x", "start": 1, "end": 5, "label": "a]\n"}], "line 1 is no span"),
         ([{"id": "x", "doc": 1, "start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
         ([{"start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
+        ([{"id": "x", "start": 1, "end": 10**300, "label": "P"}], "line 1 is no span"),
+        ([{"doc": -1, "start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
+        ([{"doc": "first", "start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
+        (
+            [SPANS[0], {"doc": "0", "start": 15, "end": 20, "label": "P"}],
+            "15 to 20 of text 0 overlaps the span",
+        ),
         ([{"doc": True, "start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
         ([{"id": ["x"], "start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
     ],
