@@ -191,6 +191,14 @@ def controls() -> dict[str, int]:
     return {name: counted_in_child(each) for name, each in work.items()}
 
 
+def counted_in_worker(python: warm.Python) -> int:
+    """Return how many packets without a route the kernel counts for a process like those of `--workers`."""
+    before = unsent()
+    code = f"import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect_ex(('{NOWHERE}', 9))"
+    python.popen([sys.executable, "-c", code], env=dict(os.environ)).wait()
+    return unsent() - before
+
+
 @contextlib.contextmanager
 def forked_server() -> Iterator[warm.Python]:
     """Start a server of processes in this namespace: a copy of this process, which has imported all that they need."""
@@ -217,6 +225,8 @@ def run_all(commands: list[list[str]]) -> Results:
     why_not = enter_namespace()
     controlled = {} if why_not else controls()
     with forked_server() as python:
+        if not why_not:
+            controlled["worker"] = counted_in_worker(python)
         import pytest
 
         from conftest import quicken_ceilings
