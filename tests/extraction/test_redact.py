@@ -3,7 +3,7 @@
 import gzip
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ import pytest
 
 import layerwise as lw
 from layerwise.cli.main import main
-from layerwise.errors import DatasetError, HeadError, LayerwiseError, RequestError, SourceError
+from layerwise.encode.token_classifier import _joined
+from layerwise.errors import DatasetError, HeadError, LayerwiseError, ModelError, RequestError, SourceError
 from layerwise.example import Example
 from layerwise.heads.redactors import open_redactor
 from layerwise.read.presidio import Presidio, _engine
-from layerwise.read.redaction import PersonalSpan, apart, original_span, redacted
+from layerwise.read.redaction import PersonalSpan, apart, original_span, redacted, whole_words
 
 SECRET = "Zyxwina"
 ROWS: list[dict[str, Any]] = [
@@ -87,6 +88,25 @@ def test_overlapping_finds_are_one_span_of_the_longest_kind() -> None:
         PersonalSpan(0, 3, "A"),
         PersonalSpan(3, 6, "B"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "span", "expected"),
+    [
+        ("to Zyxwina, here", (3, 5), "to [P], here"),
+        ("to Zyxwina, here", (8, 11), "to [P] here"),
+        ("昨天王小明来了", (2, 4), "昨天[P]明来了"),
+        ("スミスさんは", (0, 3), "[P]さんは"),
+        ("a 👩\u200d👧 b", (2, 3), "a [P]\u200d👧 b"),
+        ("e\u0301a b", (1, 2), "[P] b"),
+        ("a  b", (1, 3), "a[P]b"),
+        ("", (0, 0), ""),
+    ],
+)
+def test_spans_cover_whole_words(text: str, span: tuple[int, int], expected: str) -> None:
+    """A part of a name would tell the rest of it; where no blanks part words, letters stand alone."""
+    spans = whole_words(text, [PersonalSpan(*span, "P")])
+    assert redacted(Example(text), spans).text == expected
 
 
 @pytest.mark.parametrize("words", [None, ("Ann", "Lee", "met", "Bo", "there")])
@@ -295,6 +315,13 @@ def test_without_texts_the_command_that_measures_is_one_that_works(
         ([{"id": "x", "start": 1, "end": 5, "label": "a]\n"}], "line 1 is no span"),
         ([{"id": "x", "doc": 1, "start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
         ([{"start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
+        ([{"id": "x", "start": 1, "end": 10**300, "label": "P"}], "line 1 is no span"),
+        ([{"doc": -1, "start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
+        ([{"doc": "first", "start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
+        (
+            [SPANS[0], {"doc": "0", "start": 15, "end": 20, "label": "P"}],
+            "15 to 20 of text 0 overlaps the span",
+        ),
         ([{"doc": True, "start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
         ([{"id": ["x"], "start": 1, "end": 5, "label": "P"}], "line 1 is no span"),
     ],
@@ -504,32 +531,199 @@ def test_a_head_of_texts_with_a_file_of_spans_says_that_it_cannot(
     assert "can't be redacted likewise" in caplog.text
 
 
-def test_a_token_classification_model_redacts(
-    tmp_path: Path, encoder_of: Callable[[str], Any], model_folder: Callable[[str], Path]
-) -> None:
-    """A tiny model whose classifier is set by hand: every token is a name."""
+def classifier_of(base: Path, folder: Path, labels: Sequence[str], change: Callable[[Any], None]) -> Path:
+    """Write a token-classification model with random weights, changed by `change`."""
     import torch
     import transformers
 
-    base = model_folder("bert")
     config = transformers.AutoConfig.from_pretrained(base)
-    config.id2label, config.label2id = {0: "O", 1: "B-NAME"}, {"O": 0, "B-NAME": 1}
-    model = transformers.BertForTokenClassification(config)
-    torch.nn.init.zeros_(model.classifier.weight)
-    model.classifier.bias.data = torch.tensor([0.0, 1.0])
-    folder = tmp_path / "ner"
+    config.id2label, config.label2id = dict(enumerate(labels)), {label: n for n, label in enumerate(labels)}
+    torch.manual_seed(3)
+    model = transformers.AutoModelForTokenClassification.from_config(config)
+    change(model)
     model.save_pretrained(folder)
     transformers.AutoTokenizer.from_pretrained(base).save_pretrained(folder)
-    dataset = extracted([{"text": "old ship"}], tmp_path / "d.lw", encoder_of, id=None, redact=folder)
-    assert set(dataset.texts["text"][0].as_py().split()) == {"[NAME]"}
+    return folder
+
+
+def name_all(model: Any) -> None:
+    """Let a classifier give every token its second label."""
+    model.classifier.weight.data.zero_()
+    model.classifier.bias.data[:] = 0.0
+    model.classifier.bias.data[1] = 1.0
+
+
+@pytest.fixture
+def namer(tmp_path: Path, model_folder: Callable[[str], Path]) -> Path:
+    """A folder with a tiny model that calls every token a name."""
+    return classifier_of(model_folder("bert"), tmp_path / "ner", ["O", "B-NAME"], name_all)
+
+
+def test_a_token_classification_model_redacts(
+    namer: Path, tmp_path: Path, encoder_of: Callable[[str], Any], model_folder: Callable[[str], Path]
+) -> None:
+    dataset = extracted([{"text": "old ship"}], tmp_path / "d.lw", encoder_of, id=None, redact=namer)
+    assert dataset.texts["text"][0].as_py() == "[NAME] [NAME]", "each word begins a name"
+    assert dataset.manifest.redacted == {"NAME": 2}
     assert dataset.manifest.settings.redact.kind == "model"
     long = "ship " * 200
-    spans = open_redactor(folder).spans([Example(long)], 0)[0]
+    spans = open_redactor(namer).spans([Example(long)], 0)[0]
     assert spans[-1].end >= len(long.rstrip())  # windows reach the end
-    before = open_redactor(folder).facts.sha256
-    (folder / "config.json").write_text((folder / "config.json").read_text().replace("B-NAME", "B-SHIP"))
-    changed = open_redactor(folder)
+    before = open_redactor(namer).facts.sha256
+    (namer / "config.json").write_text((namer / "config.json").read_text().replace("B-NAME", "B-SHIP"))
+    changed = open_redactor(namer)
     assert changed.facts.sha256 != before
     assert {span.label for span in changed.spans([Example(long)], 0)[0]} == {"SHIP"}
     with pytest.raises(LayerwiseError, match="labels no tokens"):
-        open_redactor(base)
+        open_redactor(model_folder("bert"))
+
+
+HARD_TEXTS = [
+    "天气很好，王小明去了公园。",
+    "ｊａｎｅ＠ｅｘａｍｐｌｅ．ｏｒｇ",
+    "👩\u200d👩\u200d👧 Ann 🙂🙂 emoji",
+    "naïve café, İstanbul",
+    "a\u200db  Ann\u00a0Lee\n",
+]
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta", "deberta-v2"])
+def test_all_that_the_pipeline_of_transformers_finds_is_replaced(
+    family: str, tmp_path: Path, model_folder: Callable[[str], Path]
+) -> None:
+    """Words, bytes and sentence pieces, with random weights: ours are these spans, up to whole words, without blanks around."""
+    import transformers
+
+    def shake(model: Any) -> None:
+        for parameter in model.parameters():
+            parameter.data += 0.2 * torch.randn_like(parameter)
+
+    torch = pytest.importorskip("torch")
+    labels = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+    folder = classifier_of(model_folder(family), tmp_path / "ner", labels, shake)
+    pipeline = transformers.pipeline(
+        "token-classification", model=str(folder), aggregation_strategy="simple", device="cpu"
+    )
+    redactor = open_redactor(folder)
+    spans_of_texts = redactor.spans([Example(text) for text in HARD_TEXTS], 0)
+    for text, spans in zip(HARD_TEXTS, spans_of_texts, strict=True):
+        theirs = [PersonalSpan(e["start"], e["end"], e["entity_group"]) for e in pipeline(text)]
+        stripped = [
+            PersonalSpan(s.start + len(part) - len(part.lstrip()), s.start + len(part.rstrip()), s.label)
+            for s in theirs
+            for part in [text[s.start : s.end]]
+            if part.strip()
+        ]
+        assert covered(spans) == covered(whole_words(text, stripped))
+        assert all(text[s.start : s.end].strip() == text[s.start : s.end] for s in spans)
+    assert redactor.spans([Example(""), Example(" \n")], 0) == [[], []]
+    assert redactor.spans([Example("the old ship 🙂 " * 60)], 0)[0], "windows fit the table of positions"
+
+
+def covered(spans: Sequence[PersonalSpan]) -> set[int]:
+    """The places of the characters in some spans."""
+    return {place for span in spans for place in range(span.start, span.end)}
+
+
+def test_names_that_follow_each_other_are_counted_apart() -> None:
+    labels = ["O", "B-PER", "I-PER", "I-PER", "B-PER", "I-PER", "B-LOC", "I-LOC", "O", "I-PER"]
+    assert _joined("昨王小明李雷东京是谁", [(n, n + 1) for n in range(10)], labels) == [
+        (1, 4, "PER"),
+        (4, 6, "PER"),
+        (6, 8, "LOC"),
+        (9, 10, "PER"),
+    ]
+    assert _joined("a Bo Lee", [(0, 0), (0, 1), (1, 4), (4, 8)], ["B-X", "O", "PER", "PER"]) == [
+        (2, 8, "PER")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "weights", "said"),
+    [
+        (["LABEL_0", "LABEL_1"], name_all, "LABEL_0, LABEL_1, and none is 'O'"),
+        (["O", "B-NAME"], lambda model: model.classifier.bias.data.fill_(float("nan")), "aren't finite"),
+        (["O", "B-NAME"], lambda model: setattr(model, "classifier", None), r"lack classifier\.\w+, which"),
+    ],
+)
+def test_models_that_would_find_nothing_are_refused(
+    labels: list[str],
+    weights: Callable[[Any], None],
+    said: str,
+    tmp_path: Path,
+    model_folder: Callable[[str], Path],
+) -> None:
+    """Random or missing numbers would leave all texts as they are, in silence."""
+    folder = classifier_of(model_folder("bert"), tmp_path / "ner", labels, weights)
+    with pytest.raises(ModelError, match=said):
+        open_redactor(folder).spans([Example("old ship")], 0)
+
+
+def test_a_head_for_tags_looks_at_all_words_of_long_texts(
+    tmp_path: Path, encoder_of: Callable[[str], Any]
+) -> None:
+    """Also one that was trained on the beginnings of texts; others than heads of single texts are refused."""
+    options: dict[str, Any] = {
+        "model": encoder_of("bert"),
+        "words": "words",
+        "level": "word",
+        "layers": "emb",
+    }
+    rows = [
+        {name: 2 * values for name, values in row.items()} | {"letter": n // 4}
+        for n, row in enumerate(tagged(24))
+    ]
+    lw.extract(rows, tmp_path / "w.lw", long="truncate", max_length=24, **options)
+    lw.train(tmp_path / "w.lw", task="tag", label="tag", mix="emb", out=tmp_path / "w.head")
+    text = f"the {SECRET} ship 1 " * 9
+    (spans,) = open_redactor(tmp_path / "w.head").spans([Example(text)], 0)
+    assert any(SECRET in text[span.start : span.end] and span.start > len(text) // 2 for span in spans)
+    for name, extra in {
+        "c": {"context": "5", "document": "letter"},
+        "r": {"redact": "presidio:blank"},
+    }.items():
+        lw.extract(rows, tmp_path / f"{name}.lw", **options, **extra)
+        lw.train(tmp_path / f"{name}.lw", task="tag", label="tag", mix="emb", out=tmp_path / f"{name}.head")
+    with pytest.raises(RequestError, match=r"trained on single texts.*context"):
+        open_redactor(tmp_path / "c.head")
+    with pytest.raises(RequestError, match=r"those of this one were redacted"):
+        open_redactor(tmp_path / "r.head")
+
+
+# --- processes and interruptions --------------------------------------------------------------------------
+
+
+def test_workers_and_interruptions_change_no_byte(
+    source: Path, namer: Path, tmp_path: Path, model_folder: Callable[[str], Path], quick_workers: None
+) -> None:
+    """Texts are redacted as they are read, before any worker has them."""
+
+    def stop(progress: lw.Progress) -> None:
+        if progress.texts and progress.texts > 2:
+            raise KeyboardInterrupt
+
+    options: dict[str, Any] = {
+        "model": str(model_folder("bert")),
+        "id": "id",
+        "shard_texts": 1,
+        "redact": namer,
+    }
+    lw.extract(source, tmp_path / "one.lw", **options)
+    lw.extract(source, tmp_path / "two.lw", workers=2, **options)
+    with pytest.raises(KeyboardInterrupt):
+        lw.extract(source, tmp_path / "cut.lw", progress=stop, **options)
+    assert not (tmp_path / "cut.lw" / "manifest.json").exists()
+    assert not holds(tmp_path / "cut.lw", SECRET)
+    lw.extract(source, tmp_path / "cut.lw", **options)
+    expected = files(tmp_path / "one.lw")
+    assert expected == files(tmp_path / "two.lw") == files(tmp_path / "cut.lw")
+    assert lw.open_dataset(tmp_path / "cut.lw").manifest.redacted == {"NAME": 15}  # the words
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The bytes of the files of a dataset, but for the times of the run."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in ("run.json", ".lock")
+    }

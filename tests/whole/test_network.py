@@ -1,74 +1,24 @@
-"""Every command is run once. No telemetry, and no network: its sockets are watched. Its messages name only its own flags.
+"""Every command is run once. No telemetry, and no network: it is watched. Its messages name only its own flags.
 
-Python reports every look-up of a name, and every address that a socket is bound to, connected to or sent to, before it
-happens (audit events). Nothing but this machine may be named.
+The commands run in a process whose network has no route to anywhere else; see `isolated.py`.
 """
 
 import argparse
-import contextlib
-import io
-import ipaddress
 import json
 import re
 import socket
-import sys
-import threading
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from conftest import quicken_ceilings
-from layerwise.cli.main import _COMMANDS, _parser, main
-from layerwise.server.loopback import Loopback
-from layerwise.server.run import HttpServer
+import isolated
+from isolated import Ran, Results, ran, watched
+from layerwise.cli.main import _COMMANDS, _parser
 from st_folders import make_folder
-
-_EVENTS = (
-    *("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg"),
-    *("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "socket.getnameinfo"),
-)
-_seen: list[tuple[str, str]] | None = None
-
-
-def _host(arguments: tuple[Any, ...], event: str) -> str | None:
-    """The host that an event names; `None` for sockets that are files."""
-    named = arguments[0] if event.startswith("socket.get") else arguments[1]
-    named = named[0] if isinstance(named, tuple) else named
-    if event in ("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg") and not isinstance(
-        arguments[1], tuple
-    ):
-        return None
-    return named.decode() if isinstance(named, bytes) else str(named)
-
-
-def _is_here(host: str) -> bool:
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
-
-
-def _watch(event: str, arguments: tuple[Any, ...]) -> None:
-    if _seen is not None and event in _EVENTS:
-        host = _host(arguments, event)
-        if host is not None and not _is_here(host):
-            _seen.append((event, host))
-
-
-sys.addaudithook(_watch)  # stays for the life of the process; it records nothing unless `_seen` is a list
-
-
-@contextlib.contextmanager
-def watched() -> Iterator[list[tuple[str, str]]]:
-    global _seen
-    _seen = []
-    try:
-        yield _seen
-    finally:
-        _seen = None
+from warm import Python
 
 
 @pytest.fixture
@@ -123,6 +73,7 @@ def commands(
             [*extract, "--out", str(at / "r.lw"), "--redact", "presidio:blank"],
             [*extract, "--out", secret, "--level", "token", "--no-text"],
             [*extract, "--out", share, *shares],
+            [*extract, "--out", str(at / "two.lw"), "--workers", "2", "--shard-texts", "12"],
         ],
         "finish": [["finish", share]],
         "info": [["info", d], ["info", model]],
@@ -156,45 +107,24 @@ def commands(
     }
 
 
-@dataclass(frozen=True)
-class Ran:
-    """What one run of a command gave: its exit code, its messages, and the hosts that it named."""
-
-    arguments: list[str]
-    code: int
-    messages: str
-    hosts: list[tuple[str, str]]
+@pytest.fixture(scope="module")
+def results(
+    commands: dict[str, list[list[str]]], python: Python, tmp_path_factory: pytest.TempPathFactory
+) -> Results:
+    """Every run of every command, in a process whose network is itself, where such a one can be made."""
+    folder = tmp_path_factory.mktemp("results")
+    given, out = folder / "commands.json", folder / "results.json"
+    given.write_text(json.dumps([arguments for several in commands.values() for arguments in several]))
+    command = python(str(Path(isolated.__file__)), str(given), str(out))
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    results = json.loads(out.read_text())
+    return Results([Ran(**each) for each in results["runs"]], results["why_not"], results["controls"])
 
 
 @pytest.fixture(scope="module")
-def runs(commands: dict[str, list[list[str]]]) -> list[Ran]:
-    """Every run of every command."""
-
-    def served(server: Loopback) -> None:
-        assert server.url.startswith("http://127.0.0.1:")
-        raise KeyboardInterrupt  # Ctrl-C, the end of `explore`
-
-    def answered(server: HttpServer) -> None:
-        threading.Timer(1.0, server.stop).start()
-        run(server)
-
-    run = HttpServer.run
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(HttpServer, "run", answered)
-        patch.setattr(Loopback, "serve", served)
-        quicken_ceilings(patch)
-        return [ran(arguments) for several in commands.values() for arguments in several]
-
-
-def ran(arguments: list[str]) -> Ran:
-    messages = io.StringIO()
-    with (
-        watched() as events,
-        contextlib.redirect_stderr(messages),
-        contextlib.redirect_stdout(io.StringIO()),
-    ):
-        code = main(arguments)
-    return Ran(arguments, code, messages.getvalue(), events)
+def runs(results: Results) -> list[Ran]:
+    return results.runs
 
 
 def test_every_command_keeps_to_this_machine(runs: list[Ran], commands: dict[str, list[list[str]]]) -> None:
@@ -202,6 +132,16 @@ def test_every_command_keeps_to_this_machine(runs: list[Ran], commands: dict[str
     for each in runs:
         assert each.code == 0, each.messages
         assert each.hosts == [], f"layerwise {' '.join(each.arguments)} used the network"
+
+
+def test_no_process_and_no_native_code_of_a_command_uses_the_network(results: Results) -> None:
+    """The kernel counts what has no route. It counts what native code in a child process sends and looks up, and nothing here."""
+    if results.why_not is not None:
+        pytest.skip(results.why_not)
+    assert results.controls.pop("here") == 0
+    assert all(count > 0 for count in results.controls.values()), results.controls
+    for each in results.runs:
+        assert each.unsent == 0, f"layerwise {' '.join(each.arguments)} used the network"
 
 
 # --- flags in messages ------------------------------------------------------------------------------------

@@ -147,7 +147,7 @@ def _classes(spec: TaskSpec, public: LayerDataset | None, labelled: Labelled) ->
     classes = class_names(values)
     if len(classes) < 2:
         raise RequestError(
-            f"column {spec.label!r} has {len(classes)} classes in the {origin}; classify needs two or more"
+            f"column {spec.label!r} has {'one class' if classes else 'no class'} in the {origin}; classify needs two or more"
         )
     return classes, origin
 

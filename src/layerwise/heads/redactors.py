@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from layerwise import encode
+from layerwise import choices, encode
 from layerwise._util.guarded import digest_regular
 from layerwise.errors import HeadError, LayerwiseError, RequestError
 from layerwise.example import Example
@@ -16,16 +17,17 @@ from layerwise.heads.answers import Answer, answers
 from layerwise.heads.head import HeadData
 from layerwise.heads.inputs import encode_rows, load_model
 from layerwise.heads.storage import JSON, TENSORS, read_head
+from layerwise.heads.text_kind import TextKind, kind_of
 from layerwise.read.presidio import NAME, Presidio
 from layerwise.read.redaction import (
     PersonalSpan,
     RedactionFacts,
     Redactor,
     SpanFile,
-    apart,
     original_span,
     redact_examples,
     redaction_name,
+    whole_words,
 )
 from layerwise.wording import Message
 
@@ -39,14 +41,17 @@ class ModelRedactor:
 
     def __init__(self, folder: Path) -> None:
         """Load the model."""
-        hashes = encode.checkpoint.find_checkpoint(str(folder)).files.hashes()
-        self._model = encode.token_classifier.TokenClassifier(folder)
-        self.facts = RedactionFacts("model", str(folder), _sha256(*hashes.values()))
+        checkpoint = encode.checkpoint.find_checkpoint(str(folder.absolute()))
+        self._model = encode.token_classifier.TokenClassifier(checkpoint)
+        self.facts = RedactionFacts("model", str(folder), _sha256(*checkpoint.files.hashes().values()))
 
     def spans(self, examples: Sequence[Example], first: int) -> list[list[PersonalSpan]]:
         """Return the spans of each text."""
         spans_of_texts = self._model.spans([example.text for example in examples])
-        return [apart([PersonalSpan(*span) for span in spans]) for spans in spans_of_texts]
+        return [
+            whole_words(example.text, [PersonalSpan(*span) for span in spans])
+            for example, spans in zip(examples, spans_of_texts, strict=True)
+        ]
 
     def end(self) -> list[Message]:
         """Return no notices."""
@@ -60,14 +65,13 @@ class HeadRedactor:
         """Load the head and its model.
 
         Raises:
-            RequestError: a head without a task of tags.
+            RequestError: a head without a task of tags, or whose rows depend on more than one text.
         """
-        self._head = read_head(folder)
-        if [task.task for task in self._head.task_heads] != ["tag"]:
-            raise RequestError(
-                f"{redaction_name(str(folder))} needs a head with one task of tags, and this one has "
-                f"{', '.join(f'{task.name} ({task.task})' for task in self._head.task_heads)}; give another head"
-            )
+        head = read_head(folder)
+        _check_tags(head, redaction_name(str(folder)))
+        # Whatever the training did with long texts, none of their words may be left out.
+        overlap = choices.recorded_overlap(head.rows["long"], head.rows["overlap"])
+        self._head = replace(head, rows={**head.rows, "long": "window", "overlap": overlap})
         self._encoder = load_model(self._head)
         self.facts = RedactionFacts("head", str(folder), _sha256(*_head_hashes(folder)))
 
@@ -76,13 +80,33 @@ class HeadRedactor:
         rows = encode_rows(self._head, self._encoder, [Example(e.text, e.words) for e in examples])
         answers_of_texts = answers(self._head, rows)
         return [
-            apart([PersonalSpan(s["start"], s["end"], s["label"]) for s in answer["spans"]])
-            for answer in answers_of_texts
+            whole_words(
+                example.text, [PersonalSpan(s["start"], s["end"], s["label"]) for s in answer["spans"]]
+            )
+            for example, answer in zip(examples, answers_of_texts, strict=True)
         ]
 
     def end(self) -> list[Message]:
         """Return no notices."""
         return []
+
+
+def _check_tags(head: HeadData, name: str) -> None:
+    """Raise RequestError for a head that can't tag single texts as they are."""
+    if [task.task for task in head.task_heads] != ["tag"]:
+        tasks = ", ".join(f"{task.name} ({task.task})" for task in head.task_heads)
+        raise RequestError(
+            f"{name} needs a head with one task of tags, and this one has {tasks}; give another head"
+        )
+    if kind_of(head) != TextKind():
+        raise RequestError(
+            f"{name} needs a head that was trained on single texts, and this one on pairs, or on texts with the context of "
+            "their documents; give another head"
+        )
+    if head.rows.get("redact") is not None:
+        raise RequestError(
+            f"{name} needs a head that was trained on texts as they are, and those of this one were redacted; give another head"
+        )
 
 
 def _head_hashes(folder: Path) -> tuple[str, ...]:

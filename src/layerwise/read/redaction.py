@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -16,9 +17,12 @@ from layerwise.example import Example
 from layerwise.read.corpus import Corpus
 from layerwise.read.file import File
 from layerwise.read.lines import Line, read_lines
+from layerwise.word_split import split_terms
 from layerwise.wording import Message
 
 _BATCH = 64  # records whose spans are looked for at once
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
+_LONGEST = 1 << 40  # no text has as many characters
 _LABEL = re.compile(r"[\w .:/-]{1,60}")
 
 
@@ -129,6 +133,25 @@ def apart(spans: Sequence[PersonalSpan]) -> list[PersonalSpan]:
     return out
 
 
+def whole_words(text: str, spans: Sequence[PersonalSpan]) -> list[PersonalSpan]:
+    """Return spans that each cover whole words, in order and apart: a part of a name would tell the rest of it.
+
+    In scripts that put no spaces between words each letter is one; see `word_split.split_terms`.
+    """
+    if not spans:
+        return []
+    words = [(start, end) for start, end, _ in split_terms(text)]
+    starts, ends = [start for start, _ in words], [end for _, end in words]
+
+    def widened(span: PersonalSpan) -> PersonalSpan:
+        touched = words[bisect_right(ends, span.start) : bisect_left(starts, span.end)]
+        start = min([span.start, *(start for start, _ in touched[:1])])
+        end = max([span.end, *(end for _, end in touched[-1:])])
+        return PersonalSpan(start, end, span.label)
+
+    return apart([widened(span) for span in spans])
+
+
 def redact_records(
     corpus: Corpus, records: Iterator[tuple[Example, ...]], redactor: Redactor
 ) -> Iterator[tuple[Example, ...]]:
@@ -188,11 +211,11 @@ class SpanFile:
     def _add(self, number: int, line: str) -> None:
         value = _object(line)
         keys = [key for key in ("id", "doc") if value is not None and value.get(key) is not None]
-        if value is None or len(keys) != 1 or type(value[keys[0]]) not in (int, str) or not _is_span(value):
+        if value is None or len(keys) != 1 or not _names_text(*keys, value[keys[0]]) or not _is_span(value):
             raise self._wrong(
                 number,
-                'is no span; give {"id" or "doc", "start", "end", "label"} with 0 <= start < end, a name or a number as id '
-                "or doc, and a label of letters",
+                'is no span; give {"id" or "doc", "start", "end", "label"} with 0 <= start < end, a name or a number as id, '
+                "the number of a text from 0 as doc, and a label of letters",
             )
         spans = self._spans.setdefault((keys[0], str(value[keys[0]])), [])
         span = PersonalSpan(value["start"], value["end"], value["label"].strip())
@@ -245,13 +268,19 @@ class SpanFile:
                     'name it by "doc", the number of the text'
                 )
         spans = sorted(span for key in keys for span in self._spans[key])
+        for before, after in pairwise(spans):
+            if after.start < before.end:
+                raise RequestError(
+                    f"{self.path}: the span {after.start} to {after.end} of text {number} overlaps the span {before.start} to "
+                    f"{before.end}, one named by id and the other by doc; join them"
+                )
         for span in spans:
             if span.end > len(example.text):
                 raise RequestError(
                     f"{self.path}: the span {span.start} to {span.end} of text {number} ends after the text, which has "
                     f"{len(example.text):,} characters; give offsets in code points of this text"
                 )
-        return apart(spans)
+        return spans
 
     def end(self) -> list[Message]:
         """Return a notice on spans of texts that there aren't."""
@@ -267,7 +296,11 @@ def _object(line: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def _names_text(key: str, value: Any) -> bool:
+    return type(value) in (int, str) and (key == "id" or _NUMBER.fullmatch(str(value)) is not None)
+
+
 def _is_span(value: dict[str, Any]) -> bool:
     start, end, label = (value.get(name) for name in ("start", "end", "label"))
-    whole = type(start) is int and type(end) is int and 0 <= start < end
+    whole = type(start) is int and type(end) is int and 0 <= start < end < _LONGEST
     return whole and isinstance(label, str) and _LABEL.fullmatch(label.strip()) is not None
