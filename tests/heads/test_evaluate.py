@@ -228,7 +228,9 @@ def test_documents_are_the_units_of_intervals(words: Any, place: Path) -> None:
 def test_many_files_of_several_texts_are_documents(place: Path, mood: lw.Head, lines: Lines) -> None:
     files = [write(place / f"part{n}.jsonl", lines[2 * n : 2 * n + 2]) for n in range(16)]
     whole = write(place / "whole.jsonl", lines)
-    _, note = lw.evaluate(mood, files)["label"].notes  # the first says that the head was trained on these texts
+    _, note = lw.evaluate(mood, files)[
+        "label"
+    ].notes  # the first says that the head was trained on these texts
     assert note == "task 'label': 16 files can't tell how good a head is; give at least 30"
     alone, together = (lw.evaluate(mood, source).scores["macro_f1"] for source in (whole, files))
     assert alone.score == together.score
@@ -367,7 +369,9 @@ def test_the_result_is_short_and_has_tables(mood: lw.Head, two: lw.Head, texts: 
 
 def test_json_is_as_it_is_described(run: Run, place: Path, texts: Any, mood: lw.Head, two: lw.Head) -> None:
     ended = run("evaluate", place / "mood.head", texts.path, "--json")
-    assert (ended.code, ended.err.count("\n")) == (0, 1), "the note that these texts are those of the training"
+    assert (ended.code, ended.err.count("\n")) == (0, 1), (
+        "the note that these texts are those of the training"
+    )
     printed = json.loads(ended.out)
     assert list(printed)[:5] == ["rows", "scores", "unknown_labels", "per_label", "confusion"]
     assert printed == lw.evaluate(mood, texts).to_json()
@@ -382,7 +386,9 @@ def test_json_is_as_it_is_described(run: Run, place: Path, texts: Any, mood: lw.
 
 def test_the_text_for_people(run: Run, place: Path, texts: Any, mood: lw.Head, two: lw.Head) -> None:
     ended = run("evaluate", place / "mood.head", place / "texts.jsonl", "--device", "cpu")
-    assert (ended.code, ended.err.count("\n")) == (0, 1), "the note that these texts are those of the training"
+    assert (ended.code, ended.err.count("\n")) == (0, 1), (
+        "the note that these texts are those of the training"
+    )
     shown = ended.out.splitlines()
     assert shown[0].endswith("texts.jsonl: label, 32 rows")
     assert shown[1].split() == ["score", "95%", "interval"]
@@ -446,7 +452,18 @@ def test_texts_of_the_training_are_told(
         write(place / "split.jsonl", split), place / "silent.lw", model=encoder_of("bert"), no_text=True,
         keep=["label", "part"],
     )  # fmt: skip
-    arguments = ["train", silent.path, "--task", "classify", "--label", "label", "--mix", "2", "--split", "part"]
+    arguments = [
+        "train",
+        silent.path,
+        "--task",
+        "classify",
+        "--label",
+        "label",
+        "--mix",
+        "2",
+        "--split",
+        "part",
+    ]
     ended = run(*arguments, "--out", place / "split.head", "--eval", silent.path)
     assert "trained on a part of these 32 texts (--split part)" in ended.err
     assert "can't tell how good a head is" in ended.err, "8 test texts"

@@ -32,9 +32,7 @@ def baseline_lines(baselines: Mapping[str, Any], metric: str, task: str | None) 
         item = value if isinstance(value, Mapping) else {"score": value}
         score, low, high = (number(item.get(key)) for key in ("score", "low", "high"))
         if score is not None:
-            lines.append(
-                BaselineLine(_baseline_name(name, task), score, low, high, floor=name == "majority")
-            )
+            lines.append(BaselineLine(_baseline_name(name, task), score, low, high, floor=name == "majority"))
     if metric in _FLOORS and not any(line.floor for line in lines):
         lines.append(BaselineLine(say("probe.floor"), _FLOORS[metric], None, None, floor=True))
     return lines

@@ -54,7 +54,9 @@ def few_units_notes(records: Mapping[str, Mapping[str, Any]]) -> Iterator[Messag
 def _few_units(name: str, scored: Mapping[str, Any], part: str) -> Message:
     metric, value = next(iter(scored["scores"].items()))
     low, high = scored["intervals"].get(metric, (None, None))
-    ends = Message("note.few.any") if low is None else Message("note.few.ends", low=fixed(low), high=fixed(high))
+    ends = (
+        Message("note.few.any") if low is None else Message("note.few.ends", low=fixed(low), high=fixed(high))
+    )
     return Message(
         "note.few.units",
         task=f"{name!r:.60}",
