@@ -1,6 +1,7 @@
 """The directive `errors`: every message of one kind of errors, what is wrong and what to do, by the part of the code."""
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 from docutils import nodes
@@ -44,6 +45,20 @@ ROOMS = {
 }
 
 
+# Names of values in the code, and what a reader sees in their place.
+_WORDS = {
+    "codec": "encoding",
+    "colno": "column",
+    "error": "reason",
+    "first label": "first file",
+    "home": "folder",
+    "reason": "reason",
+    "root": "folder",
+    "second label": "second file",
+    "strerror": "reason",
+    "why": "reason",
+}
+_WORDS_OF_READERS = {"from": "another file", "label": "file"}  # in the room `read`
 # Of a message that ends in the words of another error, or in an advice that depends on the case.
 _AT_THE_END = "The end of the message says what to do."
 
@@ -76,13 +91,29 @@ def markdown(kind: str) -> Iterator[str]:
     by_room: dict[str, dict[str, str]] = {}
     for message in of_kind(kind):
         wrong, advice = message.halves()
-        remedy = in_markdown(advice) if has_text(advice) else _AT_THE_END
-        by_room.setdefault(message.room, {}).setdefault(in_markdown(wrong), remedy)
+        problem, remedy = (_in_words(in_markdown(part), message) for part in (wrong, advice))
+        by_room.setdefault(message.room, {}).setdefault(problem, remedy if has_text(advice) else _AT_THE_END)
     for room in sorted(by_room, key=lambda name: ROOMS[name]):
         if len(by_room) > 1:
             yield from (f"## {ROOMS[room]}", "")
-        for problem, remedy in sorted(by_room[room].items(), key=lambda item: item[0].lower()):
+        for problem, remedy in sorted(by_room[room].items(), key=lambda item: _own_words(item[0])):
             yield from (problem, f": {_sentence(remedy)}", "")
+
+
+def _in_words(text: str, message: ErrorMessage) -> str:
+    """Return a message with the words that a reader sees in place of the names that values have in the code."""
+
+    def word(value: re.Match[str]) -> str:
+        return f"*{words.get(value[1], value[1])}*"
+
+    words = _WORDS | (_WORDS_OF_READERS if message.room == "read" else {})
+    return re.sub(r"(?<![\\*])\*([^*\\]+)\*", word, text)
+
+
+def _own_words(problem: str) -> str:
+    """Return the words of a message without the values that it quotes, by which messages are sorted."""
+    words = re.sub(r"(?<!\\)\*[^*]+\*", "", problem)
+    return re.sub(r"^\W+", "", words).lower() + problem
 
 
 def in_markdown(parts: Sequence[Part]) -> str:

@@ -107,6 +107,15 @@ def reason(error: Exception) -> str:
     return first if isinstance(first, Message) else str(error)
 
 
+def baseline_name(name: str, task: str | None) -> str:
+    """Return the name of a baseline of a probe as people write it; of numbers the answer that needs no features is the mean.
+
+    >>> baseline_name("majority", "classify"), baseline_name("majority", "regress")
+    ('majority', 'mean')
+    """
+    return name_of("baseline", "mean" if (name, task) == ("majority", "regress") else name)
+
+
 _ATTRIBUTE = "leakage_attribute:"
 
 

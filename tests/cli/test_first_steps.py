@@ -203,6 +203,16 @@ def test_the_next_commands_have_the_label_and_what_they_need(folder: Path, print
     assert (
         "--no-text leaves out the columns that may hold text: liked, stars; --keep stores those that" in err
     )
+    lines = [
+        "She is ill,good food,NA",
+        "He is well,bad food,NA",
+    ]  # no header: the first text is taken for a name
+    (folder / "headless.csv").write_text("\n".join(lines))
+    command = ["extract", "headless.csv", "--text", "She is ill", *tiny(folder)]
+    _, err = printed(*command, "--out", "headless.lw", "--no-text")
+    assert "the columns that may hold text: column 2, column 3; --keep" in err
+    assert "1 in column 3; R, pandas" in err
+    assert "food" not in err
 
 
 @pytest.mark.parametrize("command", ["", *_COMMANDS])

@@ -1,13 +1,18 @@
 """The table of a probe on a terminal: scores and costs in lines of at most 100 columns, in both languages."""
 
+import argparse
 import itertools
+from functools import partial
 from typing import Any
 
 import pytest
 
 from layerwise._util.display import COLUMNS, width
+from layerwise.cli.probe import _next_step
 from layerwise.cli.probe_table import probe_table
 from layerwise.figures.markdown import probe_markdown
+from layerwise.figures.probe_axis import baseline_lines
+from layerwise.wording import phrase
 from probe_results import probe_result
 
 # Headers of the columns of costs.
@@ -51,6 +56,32 @@ def test_scores_and_costs_are_in_one_line_where_there_is_room() -> None:
     assert len({width(line) for line in lines[1:17]}) == 1, "aligned"
     tables = [list(group) for blank, group in itertools.groupby(lines, key=bool) if blank]
     assert [len(table) for table in tables] == [1 + 16, 1 + 5], "candidates, then the advice and baselines"
+
+
+def test_the_baseline_of_numbers_is_their_mean() -> None:
+    """In the table, in probe.md and in the figure, whatever the metric."""
+    result = content(task="regress", metric="pearson")
+    result["baselines"] = {"majority": {"score": 0.0, "low": None, "high": None}}
+    assert probe_table(result, "en")[-1].split() == ["baseline:", "mean", "0.00"]
+    assert "| mean | 0.00 |" in probe_markdown(result)
+    (line,) = baseline_lines(result["baselines"], "pearson", "regress")
+    assert line.name == "mean (chance)"
+
+
+def test_the_next_step_is_what_the_advice_says() -> None:
+    given = argparse.Namespace(
+        dataset="my reviews.lw", task="classify", label="stars", labels_from=None, label_separator=None, groups="author",
+        split=None, class_weight=None, out="probe", head_type="linear",
+    )  # fmt: skip
+    options = "'my reviews.lw' --task classify --label stars --groups author"
+    train = f"layerwise train {options} --mix-from probe --out HEAD"
+    for recommended, needs_model, expected in (
+        (True, True, f"next: {train}"),
+        (True, False, f"next, if you need the model's vectors: {train}"),
+        (False, False, f"next, with more labelled rows: layerwise probe {options} --out DIR"),
+    ):
+        result = {"advice": {"recommended": recommended, "needs_model": needs_model}, "mlp": None}
+        assert _next_step(given, result, partial(phrase, "en")) == expected
 
 
 def test_columns_without_values_are_left_out_and_macro_f1_is_there_once() -> None:

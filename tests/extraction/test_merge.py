@@ -278,8 +278,8 @@ def test_columns_of_later_shards_are_compared(
 
     one, late = words("one", [["x", "y"]]), words("late", [None, [1, 2]])
     says = (
-        rf"all don't fit together: .* tag has incompatible types: .*string.* vs .*int64.*, from .*late/shards/00001."
-        rf"{kind}.parquet on; extract that dataset again, with values of one type"
+        rf"late/shards/00001.{kind}.parquet doesn't fit the datasets before it: .*all don't fit together: .* tag has "
+        r"incompatible types: .*string.* vs .*int64.*; extract that dataset again, with values of one type"
     )
     with pytest.raises(DatasetError, match=says):
         merge([one, late], tmp_path / "all")

@@ -184,6 +184,7 @@ def test_a_candidate_below_a_baseline_is_seen_below_it(show: Show) -> None:
     [
         ("r2", {}, ["chance: 0.00"]),
         ("r2", {"majority": -0.004}, ["mean (chance): 0.00"]),
+        ("pearson", {"majority": 0.0}, ["mean (chance): 0.00"]),
         ("span_f1", {"emb": 0.1}, ["emb: 0.10", "chance: 0.00"]),
         ("accuracy", {"emb": 0.1}, ["emb: 0.10"]),
     ],
@@ -191,7 +192,8 @@ def test_a_candidate_below_a_baseline_is_seen_below_it(show: Show) -> None:
 def test_the_floor_of_a_metric_is_drawn(
     show: Show, metric: str, baselines: dict[str, float], names: list[str]
 ) -> None:
-    opened = show(probe([0.05, 0.1, 0.12], 0.08, baselines, metric))
+    task = "regress" if metric in ("r2", "pearson") else "classify"
+    opened = show(probe([0.05, 0.1, 0.12], 0.08, baselines, metric) | {"task": task})
     assert names_of_rules(opened) == names
 
 

@@ -228,8 +228,10 @@ def test_documents_are_the_units_of_intervals(words: Any, place: Path) -> None:
 def test_many_files_of_several_texts_are_documents(place: Path, mood: lw.Head, lines: Lines) -> None:
     files = [write(place / f"part{n}.jsonl", lines[2 * n : 2 * n + 2]) for n in range(16)]
     whole = write(place / "whole.jsonl", lines)
-    notes = lw.evaluate(mood, files)["label"].notes
-    assert notes == ("task 'label': 16 files can't tell how good a head is; give at least 30",)
+    _, note = lw.evaluate(mood, files)[
+        "label"
+    ].notes  # the first says that the head was trained on these texts
+    assert note == "task 'label': 16 files can't tell how good a head is; give at least 30"
     alone, together = (lw.evaluate(mood, source).scores["macro_f1"] for source in (whole, files))
     assert alone.score == together.score
     assert (alone.low, alone.high) != (together.low, together.high)
@@ -367,7 +369,9 @@ def test_the_result_is_short_and_has_tables(mood: lw.Head, two: lw.Head, texts: 
 
 def test_json_is_as_it_is_described(run: Run, place: Path, texts: Any, mood: lw.Head, two: lw.Head) -> None:
     ended = run("evaluate", place / "mood.head", texts.path, "--json")
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.err.count("\n")) == (0, 1), (
+        "the note that these texts are those of the training"
+    )
     printed = json.loads(ended.out)
     assert list(printed)[:5] == ["rows", "scores", "unknown_labels", "per_label", "confusion"]
     assert printed == lw.evaluate(mood, texts).to_json()
@@ -382,7 +386,9 @@ def test_json_is_as_it_is_described(run: Run, place: Path, texts: Any, mood: lw.
 
 def test_the_text_for_people(run: Run, place: Path, texts: Any, mood: lw.Head, two: lw.Head) -> None:
     ended = run("evaluate", place / "mood.head", place / "texts.jsonl", "--device", "cpu")
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.err.count("\n")) == (0, 1), (
+        "the note that these texts are those of the training"
+    )
     shown = ended.out.splitlines()
     assert shown[0].endswith("texts.jsonl: label, 32 rows")
     assert shown[1].split() == ["score", "95%", "interval"]
@@ -426,6 +432,42 @@ def test_skipped_records_and_too_few_texts_are_told(run: Run, place: Path, mood:
     assert "skipped " in ended.err
     assert "bad.jsonl, line 2: " in ended.err
     assert "2 texts can't tell how good a head is; give at least 30" in ended.err
+
+
+def test_texts_of_the_training_are_told(
+    run: Run, place: Path, lines: Lines, mood: lw.Head, encoder_of: Callable[[str], Any]
+) -> None:
+    """By their content: a dataset, its file, and another file of the same texts; but neither a part of them nor others."""
+    told = "The head was trained on these 32 texts, so its scores are usually higher here than on new texts"
+    turned = write(place / "turned.jsonl", lines[::-1])
+    part = write(place / "part.jsonl", lines[1:])
+    others = write(place / "others.jsonl", [line | {"text": f"{line['text']}!"} for line in lines])
+    for head in (mood, lw.load_head(place / "mood.head")):
+        for source in (place / "texts.lw", place / "texts.jsonl", turned):
+            assert told in " ".join(lw.evaluate(head, source)["label"].notes)
+        for source in (part, others):
+            assert "trained on" not in " ".join(lw.evaluate(head, source)["label"].notes)
+    split = [line | {"part": "test" if n % 4 == 0 else "train"} for n, line in enumerate(lines)]
+    silent = lw.extract(
+        write(place / "split.jsonl", split), place / "silent.lw", model=encoder_of("bert"), no_text=True,
+        keep=["label", "part"],
+    )  # fmt: skip
+    arguments = [
+        "train",
+        silent.path,
+        "--task",
+        "classify",
+        "--label",
+        "label",
+        "--mix",
+        "2",
+        "--split",
+        "part",
+    ]
+    ended = run(*arguments, "--out", place / "split.head", "--eval", silent.path)
+    assert "trained on a part of these 32 texts (--split part)" in ended.err
+    assert "can't tell how good a head is" in ended.err, "8 test texts"
+    assert "score the head on at least 30 other labelled texts with `--eval`" in ended.err
 
 
 def test_identical_texts_with_different_labels_are_told(

@@ -17,7 +17,7 @@ def test_layers_that_beat_both_baselines() -> None:
     layers = noise(300, 8, 4)
     layers[2][:, 0] += 20 * y
     advice = probe(states_of(layers, {"y": y.astype(str)}), "classify", "y", mixes=[], quick=True).advice
-    assert advice.recommended
+    assert (advice.recommended, advice.needs_model) == (True, True)
     assert advice.messages[0].startswith("The layers add to the baselines: the best, 2, scores accuracy ")
     assert advice.messages[1].startswith("Take 2: ")
 
@@ -33,6 +33,7 @@ def test_bag_of_words_that_beats_every_candidate() -> None:
     assert result.baselines["bag_of_words"].score > 0.95
     assert result["2"].score < 0.8
     assert result.advice.recommended, "layer 2 beats the majority"
+    assert not result.advice.needs_model
     assert result.advice.messages[0].startswith("No candidate beats a bag of words: it scores accuracy ")
     assert f"the best candidate, 2 ({result['2'].score:.2f}), by" in result.advice.messages[0]
     assert result.advice.messages[1].startswith("If you need the model's vectors, take 2: ")

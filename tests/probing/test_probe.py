@@ -377,7 +377,9 @@ def test_the_command_writes_its_files(
     assert "bag of words" in shown
     notes = [line for line in captured.err.splitlines() if "usually tells candidates apart" in line]
     assert len(notes) == 1, "the note that progress told isn't printed again"
-    advised = shown.splitlines()[-1].removeprefix("next: layerwise ").replace("HEAD", str(tmp_path / "head"))
+    when, _, command_named = shown.splitlines()[-1].partition(": layerwise ")
+    assert when == "next, if you need the model's vectors", "a bag of words is as good"
+    advised = command_named.replace("HEAD", str(tmp_path / "head"))
     assert main(shlex.split(advised)) == 0, "the command that is named next works"
     assert "as probe " in capsys.readouterr().err
     result = json.loads((out / "probe.json").read_text(encoding="utf-8"))
@@ -386,6 +388,7 @@ def test_the_command_writes_its_files(
     ]
     for name in ("task", "label", "metric", "rows", "chosen", "baselines", "advice"):
         assert name in result
+    assert (result["advice"]["recommended"], result["advice"]["needs_model"]) == (True, False)
     assert {"probe.md", "probe.svg", "probe.png", "weights.svg", "weights.png"} <= {
         path.name for path in out.iterdir()
     }

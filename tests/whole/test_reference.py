@@ -1,6 +1,7 @@
 """The reference: its examples run, and what it says of names, commands, JSON and errors is what the code has."""
 
 import argparse
+import itertools
 import json
 import re
 import shlex
@@ -17,7 +18,7 @@ from layerwise import heads
 from layerwise.cli.main import _COMMANDS, _parser, main
 from layerwise.layers import resolve_layers
 from layerwise.store import layout, transform_file
-from layerwise_docs.errors import KINDS, ROOMS, in_markdown, of_kind
+from layerwise_docs.errors import KINDS, ROOMS, in_markdown, markdown, of_kind
 from layerwise_docs.messages import ErrorMessage, messages
 from page_steps import assert_shown, checked
 
@@ -270,6 +271,19 @@ def test_each_error_says_what_to_do() -> None:
     without = [message for message in messages() if not message.halves()[1] and not message.quotes_cause]
     assert not without, "\n".join(
         f"{message.file}:{message.line}: {in_markdown(message.parts)}" for message in without
+    )
+
+
+def test_messages_are_in_the_order_of_the_words_that_a_terminal_shows() -> None:
+    lines = list(markdown("source"))
+    problems = [line for line, after in itertools.pairwise(lines) if after.startswith(": ")]
+    reading = problems[problems.index("*file* can be read only once") :][:3]
+    assert reading[1:] == [
+        "*file* can't be read as Arrow: *reason*",
+        "*file* can't be read as Parquet: *reason*",
+    ]
+    assert not any(
+        name in line for line in problems for name in ("*error*", "*why*", "*strerror*", "*label*")
     )
 
 

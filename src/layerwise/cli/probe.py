@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         *([result["transfer"]["text"]] if result["transfer"] else []),
         "",
         say("terminal.candidates", rows=result["rows"], design=result["design"], folder=str(args.out)),
-        say("terminal.next", command=_train(args, result)),
+        _next_step(args, result, say),
     )
     return 0
 
@@ -91,20 +91,30 @@ def _learned(result: dict[str, Any], say: Callable[..., str], lang: str) -> list
     return [title, *mix_report(learned, lang), ""]
 
 
-def _train(args: argparse.Namespace, result: dict[str, Any]) -> str:
-    """Return the command that trains a head on the advised mix, with the same labels, groups and split.
+def _next_step(args: argparse.Namespace, result: dict[str, Any], say: Callable[..., str]) -> str:
+    """Return the command that follows from the advice, with the same labels, groups and split.
 
-    The head is a small network if this is shown to score higher than a linear classifier.
+    It trains a head on the advised mix: a small network if this is shown to score higher than a linear classifier. Where the
+    advice recommends no mix, it is another probe.
     """
-    names = ("task", "label", "labels_from", "label_separator", "groups", "split", "class_weight")
-    values = {name: getattr(args, name) for name in names} | {"mix_from": args.out}
+    values: dict[str, Any] = {"mix_from": args.out}
     mlp = result["mlp"]
     if mlp and (mlp["difference"]["low"] or 0) > 0:
         values["head_type"] = args.head_type
+    elif not result["advice"]["recommended"]:
+        return say("terminal.next.more", command=_command("probe", args, {}, "DIR"))
+    key = "terminal.next" if result["advice"]["needs_model"] else "terminal.next.vectors"
+    return say(key, command=_command("train", args, values, "HEAD"))
+
+
+def _command(verb: str, args: argparse.Namespace, further: dict[str, Any], out: str) -> str:
+    """Return a command on the same dataset with the same labels, and with `further` options."""
+    names = ("task", "label", "labels_from", "label_separator", "groups", "split", "class_weight")
+    values = {name: getattr(args, name) for name in names} | further
     options = [
         part
         for name, value in values.items()
         if value is not None
         for part in (f"--{flag_name(name)}", value)
     ]
-    return f"layerwise train {shlex.join([args.dataset, *options])} --out HEAD"
+    return f"layerwise {verb} {shlex.join([args.dataset, *options])} --out {out}"

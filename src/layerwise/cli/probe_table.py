@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from layerwise._util.display import COLUMNS, score_digits, width
 from layerwise.cli import output
 from layerwise.layers import short_mix
-from layerwise.wording import fixed, name_of, percent, phrase, text_in
+from layerwise.wording import baseline_name, fixed, name_of, percent, phrase, text_in
 
 CandidateJson = dict[str, Any]
 
@@ -74,7 +74,8 @@ class _ProbeTable:
         chosen = self._result["chosen"]
         rows = [(self._say("probe.chosen"), self._score(chosen["score"]), self._ends(chosen))]
         for name, baseline in self._result["baselines"].items():
-            label = self._say("terminal.baseline", name=text_in(name_of("baseline", name), self._lang))
+            shown_name = text_in(baseline_name(name, self._result["task"]), self._lang)
+            label = self._say("terminal.baseline", name=shown_name)
             rows.append((label, self._score(baseline["score"]), self._ends(baseline)))
         return ["", *output.table(rows, right=(1,))]
 

@@ -96,7 +96,7 @@ def prepare(
         tuple(sample_of(first)),
     )
     carried = Carried(corpus.types, options.no_text, (*options.keep, *corpus.kept))
-    left_out = left_out_columns(first, carried)
+    left_out = corpus.shown_names(left_out_columns(first, carried))
     return Job(recipe, settings, corpus.names, corpus, carried, itertools.chain(read, records), left_out)
 
 

@@ -86,7 +86,7 @@ def layer_curve(result: Any, *, width: float | None = None, lang: str = "en") ->
     narrow = width is not None and width < _LEAST_WIDE
     with page(width or usual, _HIGH) as figure:
         axes = figure.add_subplot()
-        baselines = baseline_lines(result.get("baselines") or {}, result["metric"])
+        baselines = baseline_lines(result.get("baselines") or {}, result["metric"], result.get("task"))
         low, high = _limits(everything, baselines)
         axes.set_ylim(low, high)
         _draw(axes, _of_site(layers, None), BLUE, "o", say("figure.one.layer"), line=True)

@@ -30,7 +30,8 @@ from layerwise.wording import measure_name, text_in
 if TYPE_CHECKING:
     from layerwise.figures.canvas import Axes, Figure
 
-_CELL = 0.36  # inches
+_CELL = 0.36  # inches; in a wide figure cells are wider, and not higher
+_BESIDE, _ABOVE = 0.3, 0.8  # inches, beside and above the cells and the names
 _NAME_MOST = 24
 
 
@@ -59,9 +60,9 @@ def directions(
     by_direction, layers = measures[measure]["values"], analysis["layers"]
     values = np.array([[_nan(cell) for cell in row] for row in by_direction.values()], np.float64)
     names = max(width_of(drawable(name, _NAME_MOST), SMALL) for name in by_direction) / 72
-    cell = _CELL if width is None else (width - names - 0.7) / len(layers)
-    wide, high = cell * len(layers), cell * len(values)
-    with page(width or wide + 2.2, high + 1.0) as figure:
+    cell = _CELL if width is None else (width - names - _BESIDE) / len(layers)
+    wide, high = cell * len(layers), min(cell, _CELL) * len(values)
+    with page(width or wide + names + _BESIDE, high + _ABOVE) as figure:
         axes = figure.add_subplot()
         _cells(axes, values, min(SMALL, cell * 72 / width_of("0000", 1)))
         _frame(axes, list(by_direction), layers)
@@ -88,7 +89,7 @@ def _cells(axes: Axes, values: F64, size: float) -> None:
 
 
 def _frame(axes: Axes, names: Sequence[str], layers: Sequence[str]) -> None:
-    axes.set(xlim=(0, len(layers)), ylim=(len(names), 0), aspect="equal")
+    axes.set(xlim=(0, len(layers)), ylim=(len(names), 0))
     axes.spines[:].set_visible(False)
     axes.patch.set(facecolor=PALE, edgecolor="#aaaaaa", hatch="////", linewidth=0)
     axes.tick_params(length=0, labelsize=SMALL, pad=2)

@@ -10,7 +10,7 @@ from typing import Any
 from layerwise._util.display import score_digits
 from layerwise.figures.display_names import coded, named, number
 from layerwise.layers import short_mix
-from layerwise.wording import fixed, in_language, joined, phrase
+from layerwise.wording import baseline_name, fixed, in_language, joined, phrase, text_in
 
 ResultJson = Mapping[str, Any]
 Cell = Callable[[ResultJson], str]
@@ -154,7 +154,7 @@ def _baselines(result: ResultJson, say: Say, lang: str) -> list[str]:
     header = [say("markdown.baseline"), metric, say("markdown.interval")]
     rows = [
         [
-            escape(named("baseline", name, lang)),
+            escape(text_in(baseline_name(name, result.get("task")), lang)),
             _fixed(_value(value, "score"), digits),
             _interval(value, say, digits),
         ]

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from layerwise.figures.display_names import named, number
+from layerwise.figures.display_names import number
 from layerwise.figures.language import language, say
+from layerwise.wording import baseline_name, text_in
 
 _FLOORS = {"r2": 0.0, "span_f1": 0.0, "micro_f1": 0.0}  # chance levels, where no baseline gives one
 _MARGIN = 0.06  # of the range, above and below
@@ -24,16 +25,14 @@ class BaselineLine:
     floor: bool
 
 
-def baseline_lines(baselines: Mapping[str, Any], metric: str) -> list[BaselineLine]:
+def baseline_lines(baselines: Mapping[str, Any], metric: str, task: str | None) -> list[BaselineLine]:
     """Return the baselines that have a score. The chance level is the majority, or else the floor of the metric."""
     lines = []
     for name, value in baselines.items():
         item = value if isinstance(value, Mapping) else {"score": value}
         score, low, high = (number(item.get(key)) for key in ("score", "low", "high"))
         if score is not None:
-            lines.append(
-                BaselineLine(_baseline_name(name, metric), score, low, high, floor=name == "majority")
-            )
+            lines.append(BaselineLine(_baseline_name(name, task), score, low, high, floor=name == "majority"))
     if metric in _FLOORS and not any(line.floor for line in lines):
         lines.append(BaselineLine(say("probe.floor"), _FLOORS[metric], None, None, floor=True))
     return lines
@@ -64,9 +63,7 @@ def present(*values: Iterable[float | None]) -> list[float]:
     return [value for sequence in values for value in sequence if value is not None]
 
 
-def _baseline_name(name: str, metric: str) -> str:
-    """Return a baseline's name; in a regression the answer that needs no features is the mean."""
-    if name != "majority":
-        return named("baseline", name, language())
-    answer = named("baseline", "mean" if metric == "r2" else "majority", language())
-    return answer + say("aside", words=say("probe.floor"))
+def _baseline_name(name: str, task: str | None) -> str:
+    """Return a baseline's name; the answer that needs no features is marked as the chance level."""
+    shown = text_in(baseline_name(name, task), language())
+    return shown + say("aside", words=say("probe.floor")) if name == "majority" else shown

@@ -31,6 +31,7 @@ from layerwise.heads.inputs import (
 )
 from layerwise.heads.redactors import other_redaction_notes, redact_as_trained, redaction_notes
 from layerwise.heads.text_kind import TextKind, kind_of, with_context
+from layerwise.heads.trained_texts import TextsDigest, trained_note
 from layerwise.labels.conflicts import text_hashes
 from layerwise.labels.groups import DOCUMENT_COLUMNS, document_values
 from layerwise.labels.labelled import Labelled, read_labels
@@ -135,6 +136,7 @@ class _LabelledScores:
         self.head = head
         self.scores_of_tasks = [(task, ScoredRows()) for task in head.task_heads]
         self.notes: list[str] = []
+        self._texts = TextsDigest()
 
     def add_texts(
         self,
@@ -168,6 +170,7 @@ class _LabelledScores:
         if isinstance(rows, LayerDataset):
             check_dataset(self.head, rows)
             self.notes += other_redaction_notes(self.head, describe_rows(rows), str(rows.path))
+        self._texts.add(rows)
         names = (f"task {task.name}" for task, _ in self.scores_of_tasks)
         for (task, task_scores), part in track.each(self.scores_of_tasks, names):
             labels = read_labels(rows, task.task, task.label, task.label_separator, scoring=True)
@@ -182,7 +185,8 @@ class _LabelledScores:
 
     def evaluations(self) -> dict[str, TaskEvaluation]:
         """Return the scores of each task by its name."""
-        return {task.name: evaluate_task(task, scores, self.notes) for task, scores in self.scores_of_tasks}
+        notes = [*trained_note(self.head.training, self._texts), *self.notes]
+        return {task.name: evaluate_task(task, scores, notes) for task, scores in self.scores_of_tasks}
 
 
 def _documents(rows: Layered, labels: Labelled) -> dict[str, NDArray[Any]]:

@@ -5,15 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from layerwise.arguments import are_flags, argument
 from layerwise.array_types import F32
-from layerwise.choices import METRICS
 from layerwise.heads.head import TaskHead, apply
 from layerwise.labels.intervals import ENOUGH_UNITS, score_intervals
 from layerwise.labels.labelled import Mask
 from layerwise.labels.plan import SplitPlan
 from layerwise.labels.scorers import predicted_labels
-
-_PARTS = {"held_out": "held-out", "test": "test"}
+from layerwise.wording import Message, fixed, name_of
 
 
 def interval_record(plan: SplitPlan, number: int, x: F32, head: TaskHead, which: Mask) -> dict[str, Any]:
@@ -39,25 +38,35 @@ def interval_record(plan: SplitPlan, number: int, x: F32, head: TaskHead, which:
     }
 
 
-def few_units_notes(records: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def few_units_notes(records: Mapping[str, Mapping[str, Any]]) -> Iterator[Message]:
     """Yield a note for each score of a training that is of fewer than `ENOUGH_UNITS` units.
 
     Args:
         records: the record of the training of each task, by its name.
     """
     for name, record in records.items():
-        for part, what in _PARTS.items():
+        for part in ("held_out", "test"):
             scored = record[part]
             if scored and scored["units"] < ENOUGH_UNITS:
-                yield f"task {name!r}: {_few_units(scored, what)}"
+                yield _few_units(name, scored, part)
 
 
-def _few_units(scored: Mapping[str, Any], what: str) -> str:
+def _few_units(name: str, scored: Mapping[str, Any], part: str) -> Message:
     metric, value = next(iter(scored["scores"].items()))
     low, high = scored["intervals"].get(metric, (None, None))
-    ends = "any value" if low is None else f"{low:.3f} to {high:.3f} (95%)"
-    plural = "s" * (scored["units"] > 1)
-    return (
-        f"{scored['units']} {what} {scored['unit']}{plural} can't tell how good a head is: the {METRICS.get(metric, metric)} "
-        f"of {value:.3f} stands for {ends}; give at least {ENOUGH_UNITS}"
+    ends = (
+        Message("note.few.any") if low is None else Message("note.few.ends", low=fixed(low), high=fixed(high))
+    )
+    return Message(
+        "note.few.units",
+        task=f"{name!r:.60}",
+        n=scored["units"],
+        part=Message(f"note.few.part.{part}"),
+        unit=Message(f"note.unit.{scored['unit']}"),
+        units=Message(f"note.units.{scored['unit']}"),
+        metric=name_of("metric", metric),
+        score=fixed(value),
+        ends=ends,
+        least=ENOUGH_UNITS,
+        other=f"`{argument('eval')}`" if are_flags() else "`lw.evaluate`",
     )

@@ -99,6 +99,7 @@ _PRIVATE: json_checks.Schema = {
     "standardised_by": text,
     "classes_from": text,
 }
+_TEXTS: json_checks.Schema = {"number": whole(), "sum": text}
 _READING: json_checks.Schema = {"text": optional(text), "words": optional(text), "join": optional(text)}
 _TOP: json_checks.Schema = {
     "model": {
@@ -134,6 +135,7 @@ _TOP: json_checks.Schema = {
         and map_of(object_of(_TRAINED))(value.get("tasks", {}))
         and optional(object_of(_PRIVATE))(value.get("private"))
         and optional(object_of(_READING))(value.get("reading"))
+        and optional(object_of(_TEXTS))(value.get("texts"))
     ),
     "versions": map_of(text),
     "made": optional(text),

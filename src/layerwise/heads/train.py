@@ -23,6 +23,7 @@ from layerwise.heads.private import PrivateHead, train_private
 from layerwise.heads.private_checks import check_private
 from layerwise.heads.solve import Hyperparameters, has_hidden, is_learned, loop_options
 from layerwise.heads.together import RESERVED
+from layerwise.heads.trained_texts import TextsDigest
 from layerwise.labels.attached import with_labels
 from layerwise.labels.labelled import check_task
 from layerwise.labels.plan import SplitPlan, TaskSpec, make_plan
@@ -81,6 +82,7 @@ def train_head(
         "refitted": bool(plan.refit and plan.held_out.any()),
         "labels_from": attached.record,
         "reading": describe_reading(opened),
+        "texts": TextsDigest().add(opened).to_json(),
         "notes": [
             *attached.notes,
             *plan.notes,

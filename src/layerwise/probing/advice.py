@@ -100,7 +100,12 @@ def advise(
     if is_recommended and any(candidate.mix.how in ("mean", "sum") for candidate in candidates):
         messages.append(Message("advise.mean.sum"))
     return Advice(
-        candidates[best].name, candidates[cheap].name, comparison.differs, tuple(messages), is_recommended
+        candidates[best].name,
+        candidates[cheap].name,
+        comparison.differs,
+        tuple(messages),
+        is_recommended,
+        is_recommended and leads.needs_model,
     )
 
 

@@ -123,7 +123,8 @@ class Advice:
     """The advice of a probe.
 
     `best` and `cheapest` are mix strings; `differs`: whether any candidate differs significantly from the best;
-    `recommended`: whether the best is shown to beat the majority class (or the mean); if not, the text recommends none.
+    `recommended`: whether the best is shown to beat the majority class (or the mean); if not, the text recommends none;
+    `needs_model`: whether it is also shown to beat the bag of words and the word vectors, as far as these were scored.
     `messages`: the sentences of the advice, which `Message.in_language` says in other languages.
     """
 
@@ -132,6 +133,7 @@ class Advice:
     differs: bool
     messages: tuple[Message, ...]
     recommended: bool = True
+    needs_model: bool = True
 
     @property
     def text(self) -> str:
@@ -140,9 +142,8 @@ class Advice:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as `probe.json` holds them."""
-        fields = {
-            name: getattr(self, name) for name in ("best", "cheapest", "differs", "recommended", "text")
-        }
+        names = ("best", "cheapest", "differs", "recommended", "needs_model", "text")
+        fields = {name: getattr(self, name) for name in names}
         return fields | {"messages": messages_json(text=self.messages)}
 
 

@@ -1,6 +1,6 @@
 """A corpus: text files of one format, read as a sequence of examples."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import chain
@@ -230,6 +230,10 @@ class Corpus:
         names = {"words": reader.words, "id": reader.id}
         roles = {name: role for role, name in names.items() if name is not None}
         return {**dict.fromkeys(reader.texts, "text"), **roles}
+
+    def shown_names(self, columns: Iterable[str]) -> list[str]:
+        """Return names of carried columns for a message, or their places where a name may quote the source."""
+        return [name for column in columns if (name := self._reader.shown_name(column))]
 
     @property
     def document(self) -> str | None:

@@ -1,10 +1,12 @@
 """Columns of CSV and TSV without a name: row names, as R and pandas write them, and empty cells of the header."""
 
+import re
 from collections.abc import Sequence
 
 from layerwise.read.csv_rows import Row
 
 ROW = "row"
+_NAME = re.compile(r"[^\W\d][\w.-]{,39}")
 
 
 def complete(header: Sequence[str]) -> tuple[str, ...]:
@@ -14,6 +16,11 @@ def complete(header: Sequence[str]) -> tuple[str, ...]:
         new = name if name.strip() else unused(f"column_{number}" if number > 1 else ROW, header)
         names.append(new)
     return tuple(names)
+
+
+def are_names(header: Sequence[str]) -> bool:
+    """Return whether a first line looks like names of columns, a word without blanks in each cell, and not like a record."""
+    return all(_NAME.fullmatch(name) for name in header)
 
 
 def unused(name: str, names: Sequence[str]) -> str:

@@ -83,6 +83,10 @@ class Reader(ABC):
 
         return note
 
+    def shown_name(self, column: str) -> str:
+        """Return the name of a column for a message."""
+        return column
+
     def _add_notice(self, notice: Message) -> None:
         if notice not in self.notices:  # of an earlier pass
             self.notices.append(notice)

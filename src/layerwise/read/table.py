@@ -16,7 +16,7 @@ from layerwise.arguments import argument
 from layerwise.errors import SourceError
 from layerwise.read.csv_rows import RereadLines, Row, csv_rows
 from layerwise.read.file import File
-from layerwise.read.headers import ROW, are_row_names, complete, unused
+from layerwise.read.headers import ROW, are_names, are_row_names, complete, unused
 from layerwise.read.lines import read_lines
 from layerwise.read.options import ReaderOptions
 from layerwise.read.printed_lists import BrokenListError, parse_list
@@ -148,11 +148,26 @@ class TableReader(Reader):
         self._counts.update(pair for pair in zip(cells, names, strict=True) if pair[0] in self._missing)
         return ["" if cell in self._missing else cell for cell in cells] if self.options.na else cells
 
+    def shown_name(self, column: str) -> str:
+        """Return the name of a column for a message; its place where the name may be a cell of a file without a header.
+
+        That is where nothing of the source may be quoted and the first line doesn't look like names.
+        """
+        options, names = self.options, self.columns.names if self.columns is not None else ()
+        if options.quote or options.columns is not None or are_names(names):
+            return column
+        name = column.removeprefix("source.")
+        return Message("note.read.place.column", n=names.index(name) + 1) if name in names else ""
+
+    def _in_notice(self, column: str) -> str:
+        shown_name = self.shown_name(column)
+        return repr(column) if shown_name == column else shown_name
+
     def end(self) -> None:
         """Note how many cells of each column say that a value is missing."""
         for cell in dict.fromkeys(cell for cell, _ in self._counts):
             columns = [
-                Message("note.read.cells", count=count, column=repr(name))
+                Message("note.read.cells", count=count, column=self._in_notice(name))
                 for (of, name), count in self._counts.items()
                 if of == cell
             ]

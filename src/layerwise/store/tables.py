@@ -119,7 +119,7 @@ def joint_schema(paths: Iterable[Path], where: Path) -> pa.Schema:
             joined = join_schemas([joined, schema], where)
         except DatasetError as error:
             raise DatasetError(
-                f"{error}, from {path} on; extract that dataset again, with values of one type"
+                f"{path} doesn't fit the datasets before it: {error}; extract that dataset again, with values of one type"
             ) from None
     return joined
 

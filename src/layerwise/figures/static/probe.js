@@ -65,7 +65,7 @@ function baselinesOf(probe) {
     .map(([name, value]) => ({
       ...(value && typeof value === "object" ? value : { score: value }),
       key: name,
-      name: baselineName(name, probe.metric),
+      name: baselineName(name, probe.task),
       floor: name === "majority",
     }))
     .filter((baseline) => isNumber(baseline.score));
@@ -74,10 +74,10 @@ function baselinesOf(probe) {
   return given;
 }
 
-/** In a regression the answer that needs no features is the mean. */
-function baselineName(name, metric) {
+/** Of numbers the answer that needs no features is the mean. */
+function baselineName(name, task) {
   if (name !== "majority") return wordsOr(`baseline.${name}`, plainName(name));
-  return t(metric === "r2" ? "baseline.mean" : "baseline.majority") + t("aside", { words: t("probe.floor") });
+  return t(task === "regress" ? "baseline.mean" : "baseline.majority") + t("aside", { words: t("probe.floor") });
 }
 
 /**
