@@ -150,7 +150,7 @@ def test_gold_links_that_may_be_counted_from_one_are_told(
 def test_gold_links_of_which_none_is_sure_have_no_recall(encoder_of: Callable[[str], Any]) -> None:
     result = lw.align(GERMAN, ENGLISH, model=encoder_of("bert"), layers=1, gold=["0p0 1p1", "", "", "0p0"])
     links = result["argmax"]["1"]
-    assert np.isnan(links.recall)
+    assert np.isnan(links.recall)  # type: ignore[arg-type]
     assert links.aer == pytest.approx(1 - links.precision)  # type: ignore[operator]
     assert any("No gold link is sure (3-4): there is no recall" in note for note in result.notes)
 

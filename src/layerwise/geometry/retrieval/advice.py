@@ -81,11 +81,11 @@ def advise(
     chosen_on, scored_on = (
         np.stack([_means(hits, place, half[number]) for place, half in halves.items()]) for number in (0, 1)
     )
-    defined = ~np.isnan(chosen_on).all(axis=(1, 2))
-    if not defined.any() or np.isnan(chosen_on[defined].sum(axis=0)).all():
-        return None
-    names = [directions[place] for place, is_defined in zip(halves, defined, strict=True) if is_defined]
+    defined = np.flatnonzero(~np.isnan(chosen_on).all(axis=(1, 2)))
     chosen_on, scored_on = chosen_on[defined], scored_on[defined]
+    if not len(defined) or np.isnan(chosen_on.sum(axis=0)).all():
+        return None
+    names = [directions[list(halves)[number]] for number in defined.tolist()]
     each = {
         name: _choice(of_choosing, of_scoring, variants, layers)
         for name, of_choosing, of_scoring in zip(names, chosen_on, scored_on, strict=True)

@@ -24,9 +24,9 @@ def line_format(to: str, methods: Collection[str], layers: Sequence[str]) -> ToL
     if to == "jsonl":
         return lambda pair: json.dumps(pair.to_json(), ensure_ascii=False)
     if len(methods) != 1 or len(layers) != 1:
-        given = f"{count_of(len(layers), 'layer')} and {count_of(len(methods), 'method')}"
+        counts = f"{count_of(len(layers), 'layer')} and {count_of(len(methods), 'method')}"
         raise RequestError(
-            f"{argument('to', 'pharaoh')} has room for one layer and one method, and these are {given}; give "
+            f"{argument('to', 'pharaoh')} has room for one layer and one method, and these are {counts}; give "
             f"{argument('layers')} one of {', '.join(layers)} and {argument('method')} one of {', '.join(methods)}, or "
             f"{argument('to', 'jsonl')}"
         )
