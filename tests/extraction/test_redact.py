@@ -678,10 +678,11 @@ def test_a_head_for_tags_looks_at_all_words_of_long_texts(
     text = f"the {SECRET} ship 1 " * 9
     (spans,) = open_redactor(tmp_path / "w.head").spans([Example(text)], 0)
     assert any(SECRET in text[span.start : span.end] and span.start > len(text) // 2 for span in spans)
-    for name, extra in {
+    others: dict[str, dict[str, Any]] = {
         "c": {"context": "5", "document": "letter"},
         "r": {"redact": "presidio:blank"},
-    }.items():
+    }
+    for name, extra in others.items():
         lw.extract(rows, tmp_path / f"{name}.lw", **options, **extra)
         lw.train(tmp_path / f"{name}.lw", task="tag", label="tag", mix="emb", out=tmp_path / f"{name}.head")
     with pytest.raises(RequestError, match=r"trained on single texts.*context"):

@@ -17,7 +17,7 @@ _STRIDE = 4  # neighbouring windows of a long text share a quarter
 _LONGEST = 512  # tokens of a window
 _OUTSIDE = "O"
 _BEGINS = ("B", "S", "U")
-_Token = tuple[int, int, str]
+_Labelling = tuple[int, int, str]
 
 
 class TokenClassifier:
@@ -76,7 +76,7 @@ class TokenClassifier:
         """
         return [self._of_text(text) for text in texts]
 
-    def _of_text(self, text: str) -> list[_Token]:
+    def _of_text(self, text: str) -> list[_Labelling]:
         if not text.strip():
             return []
         encoded = self._tokenizer(
@@ -87,7 +87,7 @@ class TokenClassifier:
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
         )
-        spans: list[_Token] = []
+        spans: list[_Labelling] = []
         for ids, offsets in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
             spans += _joined(text, offsets, self._labels(ids))
         return spans
@@ -104,9 +104,9 @@ class TokenClassifier:
         return [self._names[number] for number in logits.argmax(-1).tolist()]
 
 
-def _joined(text: str, offsets: Sequence[tuple[int, int]], labels: Sequence[str]) -> list[_Token]:
+def _joined(text: str, offsets: Sequence[tuple[int, int]], labels: Sequence[str]) -> list[_Labelling]:
     """Return the spans of a window: tokens of one kind that follow each other are joined, up to one that begins a span."""
-    spans: list[_Token] = []
+    spans: list[_Labelling] = []
     joins = False
     for start, end, label in _without_blanks(text, offsets, labels):
         prefix, kind = (label[0], label[2:]) if label[1:2] == "-" else ("", label)
@@ -118,7 +118,9 @@ def _joined(text: str, offsets: Sequence[tuple[int, int]], labels: Sequence[str]
     return spans
 
 
-def _without_blanks(text: str, offsets: Sequence[tuple[int, int]], labels: Sequence[str]) -> Iterator[_Token]:
+def _without_blanks(
+    text: str, offsets: Sequence[tuple[int, int]], labels: Sequence[str]
+) -> Iterator[_Labelling]:
     """Yield tokens without the blanks around them, and without those that are blank, or special."""
     for (start, end), label in zip(offsets, labels, strict=True):
         token = text[start:end]

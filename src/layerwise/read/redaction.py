@@ -211,7 +211,7 @@ class SpanFile:
     def _add(self, number: int, line: str) -> None:
         value = _object(line)
         keys = [key for key in ("id", "doc") if value is not None and value.get(key) is not None]
-        if value is None or len(keys) != 1 or not _names_text(*keys, value[keys[0]]) or not _is_span(value):
+        if value is None or len(keys) != 1 or not _names_text(keys[0], value[keys[0]]) or not _is_span(value):
             raise self._wrong(
                 number,
                 'is no span; give {"id" or "doc", "start", "end", "label"} with 0 <= start < end, a name or a number as id, '
