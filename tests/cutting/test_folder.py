@@ -157,13 +157,13 @@ def test_the_whole_model_is_a_cut_too(
 @pytest.mark.parametrize("family", ["modernbert", "gpt2"])
 def test_a_cut_can_be_cut_again(family: str, tmp_path: Path) -> None:
     """Its last layer is the one before the norm, in all families with one."""
-    source = tmp_path / "source"
-    (make_causal if family in CAUSAL else make_model)(family, source)
+    folder = tmp_path / "source"
+    source = make_causal(family, folder) if family in CAUSAL else make_model(family, folder)
     lw.cut(source, tmp_path / "2", at=2, device="cpu")
     whole, ids = states_of(source)
-    for options, at in (({"at": 1}, 1), ({"at": 2}, 2), ({"drop": 2}, 1)):
-        out = tmp_path / "-".join(map(str, options.items()))
-        written = lw.cut(tmp_path / "2", out, device="cpu", **options)
+    for name, drop, at in (("1", None, 1), ("whole", None, 2), ("drop", 2, 1)):
+        out = tmp_path / f"out-{name}"
+        written = lw.cut(tmp_path / "2", out, at=at if drop is None else None, drop=drop, device="cpu")
         assert written.blocks == at
         assert [note.key for note in written.notes] == ["note.cut.normed.states"]
         cut, _ = states_of(out)
