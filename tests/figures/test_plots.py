@@ -22,8 +22,8 @@ import layerwise as lw
 from contrast import contrast
 from layerwise.errors import OutputError, RequestError
 from layerwise.figures import groups
-from layerwise.figures.canvas import readable_on, write
-from layerwise.figures.plots import geometry, heatmap, layer_curve, projection, save, weights
+from layerwise.figures.canvas import lay_out, readable_on, write
+from layerwise.figures.plots import directions, geometry, heatmap, layer_curve, projection, save, weights
 from layerwise.figures.probe_axis import score_range
 from layerwise.wording import measure_name
 from probe_results import BASELINES, bare_result, probe_result
@@ -754,3 +754,20 @@ def test_the_examples_in_the_document_work(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "curve.svg").exists()
     for name in lw.plots.__all__:
         assert f"`{name}(" in text
+
+
+def test_cells_of_directions_grow_with_the_width_and_not_in_height() -> None:
+    values = {f"{a}>{b}": [0.5] * 13 for a in "abc" for b in "abc" if a != b}
+    measure = {"values": values, "unit": "accuracy", "source": ""}
+    analysis = {"layers": ["emb", *map(str, range(1, 13))], "measures": {"retrieval_cosine": measure}}
+    sizes = []
+    for width in (3.46, 7.09, 12.0):
+        figure = directions(analysis, width=width)
+        lay_out(figure)
+        cells = figure.axes[0].get_window_extent()
+        assert figure.get_figwidth() == width
+        sizes.append((cells.width / 13 / figure.dpi, cells.height / 6 / figure.dpi))
+    (narrow, low), (wide, high), (widest, highest) = sizes
+    assert narrow < wide < widest
+    assert low < high < 0.45, "a row of cells is about 9 mm high"
+    assert highest == pytest.approx(high, abs=0.01)
