@@ -16,6 +16,7 @@ import io
 import ipaddress
 import json
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -202,22 +203,24 @@ def counted_in_worker(python: warm.Python) -> int:
 @contextlib.contextmanager
 def forked_server() -> Iterator[warm.Python]:
     """Start a server of processes in this namespace: a copy of this process, which has imported all that they need."""
-    with tempfile.TemporaryDirectory() as folder:
-        address, here, there = f"{folder}/socket", os.pipe(), os.pipe()
-        server = os.fork()
-        if server == 0:
-            os.dup2(here[0], 0)
-            os.dup2(there[1], 1)
-            for file in (*here, *there):
-                os.close(file)
-            warm.become(**warm.serve(address))
-        os.close(here[0])
-        os.close(there[1])
-        with os.fdopen(there[0], "rb") as said:
-            assert said.readline() == b"ready\n"
-        yield warm.Python(address)
-        os.close(here[1])
-        os.waitpid(server, 0)
+    # No TemporaryDirectory: each forked process would remove it at its end.
+    folder = tempfile.mkdtemp()
+    address, here, there = f"{folder}/socket", os.pipe(), os.pipe()
+    server = os.fork()
+    if server == 0:
+        os.dup2(here[0], 0)
+        os.dup2(there[1], 1)
+        for file in (*here, *there):
+            os.close(file)
+        warm.become(**warm.serve(address))
+    os.close(here[0])
+    os.close(there[1])
+    with os.fdopen(there[0], "rb") as said:
+        assert said.readline() == b"ready\n"
+    yield warm.Python(address)
+    os.close(here[1])
+    os.waitpid(server, 0)
+    shutil.rmtree(folder)
 
 
 def run_all(commands: list[list[str]]) -> Results:

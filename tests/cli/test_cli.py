@@ -586,7 +586,7 @@ def test_export_small_vectors(token_set: Path, run: Run) -> None:
             ["--to", "pca:0", "--mix", "1"],
             "--to 'pca:0' has no number of dimensions; give a whole number of 1 or more",
         ),
-        (["--to", "pca:99", "--mix", "1"], "--to pca:99 asks for 99 dimensions, and the vectors have 32"),
+        (["--to", "pca:99", "--mix", "1"], "--to pca:99 asks for 99 dimensions, the vectors have 32"),
         (
             ["--to", "int8", "--mix", "1", "--split", "x"],
             "--split x: there is no such column; there are doc, ",

@@ -21,6 +21,7 @@ from layerwise.cli.main import main
 from layerwise.errors import ModelError, RequestError
 from pages import held
 from reference import worst
+from selection import few_of
 from st_folders import make_folder
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -238,6 +239,7 @@ def source(tmp_path: Path, name: str) -> Path:
     return path
 
 
+@pytest.mark.parametrize("name", few_of(MAKERS, "phobert", "characters"), indirect=True)
 def test_a_dataset_of_tokens_without_offsets(
     name: str, folders: dict[str, Path], source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

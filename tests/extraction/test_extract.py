@@ -371,6 +371,7 @@ def test_only_wanted_layers_are_kept_in_memory(encoder: Any) -> None:
         states.layer(3)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_killed_anywhere_it_goes_on_to_the_same_bytes(
     python: Python, model_folder: Callable[[str], Path], tmp_path: Path

@@ -11,6 +11,7 @@ import pytest
 import layerwise as lw
 from conftest import CORPUS
 from layerwise.errors import RequestError
+from selection import few_of
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def split(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta"])
+@pytest.mark.parametrize("family", few_of(["bert", "roberta"], "bert"))
 @pytest.mark.parametrize(
     ("level", "pool", "special"),
     [

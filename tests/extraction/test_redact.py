@@ -694,6 +694,7 @@ def test_a_head_for_tags_looks_at_all_words_of_long_texts(
 # --- processes and interruptions --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_workers_and_interruptions_change_no_byte(
     source: Path, namer: Path, tmp_path: Path, model_folder: Callable[[str], Path], quick_workers: None
 ) -> None:

@@ -246,6 +246,7 @@ def test_an_encoder_is_shared_by_clones_and_never_copied(tiny: Path, loads: list
     assert not loads
 
 
+@pytest.mark.slow
 def test_pickled_pipelines_carry_no_model_and_work_in_a_new_process(
     python: Python, tiny: Path, tmp_path: Path
 ) -> None:

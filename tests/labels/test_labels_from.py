@@ -372,8 +372,8 @@ def test_on_the_command_line(extracted: Path, tmp_path: Path, capsys: pytest.Cap
     assert main(["train", dataset, *arguments, "--out", str(tmp_path / "head")]) == 0
     assert "joined to the texts by their order" in capsys.readouterr().err
     assert main(["probe", dataset, *arguments, "--quick", "--out", str(tmp_path / "probe")]) == 0
-    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("next: "))
-    command = shlex.split(line.removeprefix("next: layerwise "))
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("next"))
+    command = shlex.split(line.partition(": layerwise ")[2])
     assert main([*command[:-1], str(tmp_path / "advised"), "--quiet"]) == 0
     lines.write_text("warm\n")
     assert main(["train", dataset, *arguments, "--out", str(tmp_path / "second")]) == 2

@@ -221,6 +221,7 @@ def test_what_comes_back_is_records_and_no_vectors(
     assert max(sizes) < 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["OutOfMemoryError", "ActorUnavailableError"])
 def test_a_worker_that_is_lost_in_another_way_is_replaced(
     cluster: Any, monkeypatch: pytest.MonkeyPatch, fault: str
@@ -241,6 +242,7 @@ def test_a_worker_that_is_lost_in_another_way_is_replaced(
     assert calls > 1 + 8 + 1, "another was made ready and did what was lost"
 
 
+@pytest.mark.slow
 def test_a_worker_that_never_gets_ready_is_told(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LayerwiseError, match="a worker was lost 4 times before it was ready"):
         RayExecutor(Exiting(at_once=True), 1)

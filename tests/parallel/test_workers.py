@@ -199,7 +199,11 @@ def test_a_shard_that_got_lost_is_told_and_no_dataset_is_made_of_the_others(
 @pytest.mark.usefixtures("quick_workers")
 @pytest.mark.parametrize(
     ("precision", "level"),
-    [("fp32", "token"), pytest.param("bf16", "text", marks=pytest.mark.slow), ("int8", "token")],
+    [
+        ("fp32", "token"),
+        pytest.param("bf16", "text", marks=pytest.mark.slow),
+        pytest.param("int8", "token", marks=pytest.mark.slow),
+    ],
 )
 def test_a_real_model_gives_the_same_bytes_by_two_threads_and_by_two_processes_of_one(
     precision: Any, level: Any, python: Python, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

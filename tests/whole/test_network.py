@@ -130,7 +130,7 @@ def runs(results: Results) -> list[Ran]:
 def test_every_command_keeps_to_this_machine(runs: list[Ran], commands: dict[str, list[list[str]]]) -> None:
     assert set(commands) == set(_COMMANDS), "each command is watched"
     for each in runs:
-        assert each.code == 0, each.messages
+        assert each.code == 0, f"{each.arguments}: {each.messages}"
         assert each.hosts == [], f"layerwise {' '.join(each.arguments)} used the network"
 
 

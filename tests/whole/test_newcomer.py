@@ -56,7 +56,7 @@ def test_a_newcomer_gets_from_a_file_with_a_rare_class_to_predictions(
     majority = probe["baselines"]["majority"]["score"]
     assert majority == pytest.approx(80 / (80 + RARE), abs=0.005)  # the mean over folds of unequal size
     assert f"baseline: majority {majority:.2f}" in out, "what a score has to beat is in the table"
-    assert "--mix-from probe" in out, "the next command is named"
+    assert "next, with more labelled rows: layerwise probe complaints.lw" in out, "what the advice says"
 
     out, messages = run(
         capsys, "train", "complaints.lw", *labels, "--mix-from", "probe", "--out", "complaints.head"
