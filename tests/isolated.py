@@ -120,10 +120,25 @@ def enter_namespace() -> str | None:
     """Enter a network that is this process and its children; return why that isn't allowed here."""
     if sys.platform != "linux":
         return f"{sys.platform} has no network namespaces"
+    # A child tries it: what stops half-way would leave this process in a namespace where nothing works.
+    child = os.fork()
+    if child == 0:
+        try:
+            _enter()
+        except OSError as error:
+            os._exit(error.errno or 1)
+        os._exit(0)
+    if problem := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+        return f"no network namespace can be made: {os.strerror(problem)}"
+    _enter()
+    return None
+
+
+def _enter() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     user, group = os.getuid(), os.getgid()
     if libc.unshare(_NEW_USER | _NEW_NETWORK | _NEW_MOUNTS):
-        return f"no network namespace can be made: {os.strerror(ctypes.get_errno())}"
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
     Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
@@ -138,7 +153,6 @@ def enter_namespace() -> str | None:
             file = Path(folder, name)
             file.write_text(f"{content}\n")
             libc.mount(os.fsencode(file), b"/etc/" + name.encode(), None, _BIND, None)
-    return None
 
 
 def unsent() -> int:
